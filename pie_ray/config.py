@@ -1,0 +1,292 @@
+"""The recipe: one YAML file that describes a study, validated in full before anything runs.
+
+What decides a member's bits (`data`, `model`, `training`, `variants`, `population`) is kept apart from where it
+runs (`execution`), which never enters an identity. Reading and error messages live in `recipe.py`.
+
+Defaults are part of every identity (see `identity.py`): changing one is a breaking change. A `kind` that chooses
+between alternatives has no default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Sparsity = Annotated[float, Field(gt=0, lt=1)]
+
+# ---------------------------------------------------------------------------------------------------------- data
+
+
+class AbstractData(Config):
+    image_size: Annotated[int, Field(ge=8, le=512)] | None = Field(
+        None, description="Resize the shorter side to this many pixels and crop the centre; None keeps the images."
+    )
+    num_train: PositiveInt | None = Field(None, description="Use a fixed random subset of the training images.")
+    num_test: PositiveInt | None = Field(None, description="Use a fixed random subset of the test images.")
+
+
+class DigitsData(AbstractData):
+    """scikit-learn's 8 x 8 digits: 1,797 images that need no download; 1,000 to train, 797 to test."""
+
+    kind: Literal["digits"]
+
+
+class FashionMnistData(AbstractData):
+    """Fashion-MNIST from its four IDX files, gzipped or not."""
+
+    kind: Literal["fashion_mnist"]
+    path: str | None = Field(
+        None, description="Folder of the IDX files; None looks where Debian and torchvision put them."
+    )
+
+
+class ParquetData(AbstractData):
+    """Image classification in the Parquet layout that Hugging Face datasets use: `train*`/`test*.parquet`."""
+
+    kind: Literal["parquet"]
+    path: str = Field(description="Folder of the Parquet files.")
+    image_column: str | None = Field(None, description="None takes `img` or `image`.")
+    label_column: str = Field("label", description="Column of integer labels.")
+    test_split: str = Field("test", description="Prefix of the evaluation split's files, e.g. `validation`.")
+
+
+class ImageFolderData(AbstractData):
+    """A tree `train/<class>/<image>` and `test/<class>/<image>`."""
+
+    kind: Literal["image_folder"]
+    path: str = Field(description="Folder that holds `train` and the test split.")
+    test_split: str = Field("test", description="Folder of the evaluation split, e.g. `val`.")
+
+
+class TorchvisionData(AbstractData):
+    """A data set of torchvision's by its class name, e.g. `CIFAR100`, `SVHN`, `STL10`."""
+
+    kind: Literal["torchvision"]
+    name: str = Field(description="Class name in torchvision.datasets.")
+    path: str = Field(description="torchvision's `root`.")
+    download: bool = Field(False, description="Let torchvision download what is missing.")
+
+
+Data = Annotated[
+    DigitsData | FashionMnistData | ParquetData | ImageFolderData | TorchvisionData, Field(discriminator="kind")
+]
+
+# --------------------------------------------------------------------------------------------------------- model
+
+
+class SmallResNetModel(Config):
+    """Three residual blocks; about 75 thousand parameters at width 16."""
+
+    kind: Literal["small_resnet"]
+    width: PositiveInt = 16
+
+
+class WideResNetModel(Config):
+    """Pre-activation wide ResNet, WRN-depth-width (Zagoruyko & Komodakis): e.g. depth 22, width 2."""
+
+    kind: Literal["wide_resnet"]
+    depth: Annotated[int, Field(ge=10)]
+    width: PositiveInt
+
+    @model_validator(mode="after")
+    def _depth_fits(self) -> Self:
+        if (self.depth - 4) % 6:
+            raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, 34, 40), found {self.depth}")
+        return self
+
+
+class ResNetModel(Config):
+    """torchvision's ResNet-18 or ResNet-50, from random weights."""
+
+    kind: Literal["resnet18", "resnet50"]
+    stem: Literal["imagenet", "small"] = Field(
+        "imagenet", description="`small` is a 3 x 3 convolution without pooling, for images under about 64 px."
+    )
+
+
+class CustomModel(Config):
+    """A network of your own: `module:function`, called with num_classes, num_channels, image_size and arguments."""
+
+    kind: Literal["custom"]
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    arguments: dict[str, int | float | str | bool] = {}
+
+
+Model = Annotated[SmallResNetModel | WideResNetModel | ResNetModel | CustomModel, Field(discriminator="kind")]
+
+# ------------------------------------------------------------------------------------------------------ training
+
+
+class CosineSchedule(Config):
+    """Cosine decay to zero after a linear warm-up."""
+
+    kind: Literal["cosine"]
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+
+
+class StepSchedule(Config):
+    """Multiply the learning rate by `factor` at each of `milestones` (epochs), after a linear warm-up."""
+
+    kind: Literal["step"]
+    milestones: tuple[PositiveInt, ...]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+
+
+Schedule = Annotated[CosineSchedule | StepSchedule, Field(discriminator="kind")]
+
+
+class Augmentation(Config):
+    crop_padding: Annotated[int, Field(ge=0)] = Field(0, description="Pad by this many pixels, crop at random.")
+    flip: bool = Field(False, description="Mirror each image with probability one half.")
+
+
+class Training(Config):
+    epochs: PositiveInt
+    batch_size: PositiveInt = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        5e-4, description="L2 penalty on convolutions and the classifier; biases and batch norm are spared."
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    schedule: Schedule = CosineSchedule(kind="cosine")
+    augmentation: Augmentation = Augmentation()
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="`auto` autocasts to bfloat16 where the processor or GPU computes in it."
+    )
+    compile: bool = Field(False, description="torch.compile the network: worth it for long training.")
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0: raise training.momentum or set training.nesterov false")
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs must be below epochs ({self.epochs}), found {self.schedule.warmup_epochs:g}"
+            )
+        if isinstance(self.schedule, StepSchedule):
+            milestones = self.schedule.milestones
+            if list(milestones) != sorted(set(milestones)) or not milestones or milestones[-1] >= self.epochs:
+                raise ValueError(
+                    f"schedule.milestones must increase and stay below epochs ({self.epochs}), found {milestones}"
+                )
+        return self
+
+
+# ------------------------------------------------------------------------------------------ population, variants
+
+
+class PopulationConfig(Config):
+    num_members: Annotated[int, Field(ge=1, le=10_000)] = Field(description="K, members a variant.")
+    base_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds are base_seed .. base_seed + K - 1.")
+
+
+class PruningSchedule(Config):
+    """Cubic sparsity schedule (Zhu & Gupta): when it starts and ends, as fractions of the training steps."""
+
+    begin: Fraction = 0.2
+    end: Fraction = 0.75
+    num_updates: PositiveInt = Field(20, description="Times that the masks are recomputed, evenly spaced.")
+    initial_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.begin < self.end:
+            raise ValueError(f"begin must be below end, found begin {self.begin:g} and end {self.end:g}")
+        return self
+
+
+Scope = Literal["layer", "global"]
+QuantizationScheme = Literal["float16", "dynamic_int8", "static_int8"]
+
+
+class MagnitudePruningGrid(Config):
+    """Gradual magnitude pruning during training, at each sparsity and scope."""
+
+    kind: Literal["magnitude"]
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = Field(
+        ("layer",), description="`layer` spares the classifier (Hooker et al.); `global` includes it (Iofinova et al.)."
+    )
+    schedule: PruningSchedule = PruningSchedule()
+
+
+class VariantGrid(Config):
+    """Pruning alone, quantization alone, or every combination of the two."""
+
+    pruning: MagnitudePruningGrid | None = None
+    quantization: tuple[QuantizationScheme, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.pruning is None and not self.quantization:
+            raise ValueError("needs pruning, quantization or both; the dense reference is always trained")
+        return self
+
+
+# ---------------------------------------------------------------------------------------- evaluation, execution
+
+
+class Evaluation(Config):
+    batch_size: PositiveInt = 500
+    store_logits: bool = Field(False, description="Also store every logit, float32: 4 bytes x classes a prediction.")
+    num_noise_splits: PositiveInt = Field(200, description="Random halvings of the reference for the noise floor.")
+    tie: Literal["largest", "smallest"] = Field(
+        "largest", description="Which of several tied labels is the mode; the published code takes the largest."
+    )
+
+
+class MlflowTracking(Config):
+    kind: Literal["mlflow"]
+    uri: str | None = Field(None, description="None takes MLFLOW_TRACKING_URI, else a sqlite file in the results.")
+    experiment: str = "pie_ray"
+
+
+class NoTracking(Config):
+    kind: Literal["none"]
+
+
+Tracking = Annotated[MlflowTracking | NoTracking, Field(discriminator="kind")]
+
+
+class Execution(Config):
+    """Where a sweep runs. Never hashed: the same recipe gives the same members anywhere."""
+
+    storage: str = Field("results", description="Folder, or s3:// or gs:// address, that holds <sweep name>/.")
+    cpus_per_member: PositiveInt = Field(1, description="Processors, and torch threads, a member.")
+    gpus_per_member: Annotated[float, Field(ge=0)] = Field(0.0, description="Fractions pack members on a GPU.")
+    max_concurrent: PositiveInt | None = Field(None, description="Members at once; None uses what the cluster has.")
+    num_pending: PositiveInt = Field(16, description="Members queued beyond the running ones, for the autoscaler.")
+    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="New attempts after a member's failure.")
+    num_writers: PositiveInt = Field(1, description="Writer actors that predictions stream to.")
+    cache: str | None = Field(None, description="Folder for decoded images; None is ~/.cache/pie_ray.")
+    tracking: Tracking = MlflowTracking(kind="mlflow")
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus_per_member > 1 and self.gpus_per_member % 1:
+            raise ValueError(f"gpus_per_member above 1 must be whole, found {self.gpus_per_member:g}")
+        return self
+
+
+class Recipe(Config):
+    """A study: what is trained, compressed and evaluated, and where."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    data: Data
+    model: Model
+    training: Training
+    population: PopulationConfig
+    variants: Annotated[tuple[VariantGrid, ...], Field(min_length=1)]
+    evaluation: Evaluation = Evaluation()
+    execution: Execution = Execution()
