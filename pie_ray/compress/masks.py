@@ -1,0 +1,73 @@
+"""Which weights a scope may prune, and masks that keep the largest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import Scope
+
+
+def prunable_weights(network: nn.Module, scope: Scope) -> dict[str, nn.Parameter]:
+    """Weights by name: every convolution, stem and projections included; with scope `global` the dense layers too.
+
+    Scope `layer` spares the classifier, as Hooker et al. do; biases and batch norm are never pruned.
+    """
+    kinds: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    if scope == "global":
+        kinds += (nn.Linear,)
+    return {
+        f"{name}.weight" if name else "weight": module.weight
+        for name, module in network.named_modules()
+        if isinstance(module, kinds) and isinstance(module.weight, nn.Parameter)
+    }
+
+
+def largest(magnitudes: Tensor, num_kept: int) -> Tensor:
+    """Boolean mask, shaped like `magnitudes`, of exactly `num_kept` largest entries; ties keep the earliest."""
+    flat = magnitudes.detach().reshape(-1)
+    num_cut = flat.numel() - num_kept
+    if num_cut <= 0:
+        return torch.ones_like(magnitudes, dtype=torch.bool)
+    if num_kept == 0:
+        return torch.zeros_like(magnitudes, dtype=torch.bool)
+    threshold = _kth_smallest(flat, num_cut)
+    kept = flat > threshold
+    tied = (flat == threshold).nonzero().squeeze(1)
+    kept[tied[: num_kept - int(kept.sum())]] = True
+    return kept.view_as(magnitudes)
+
+
+def _kth_smallest(flat: Tensor, k: int) -> Tensor:
+    if flat.device.type == "cpu":
+        # Several times faster than torch's kthvalue, topk or sort on millions of weights.
+        return torch.tensor(np.partition(flat.numpy(), k - 1)[k - 1])
+    return torch.kthvalue(flat, k).values
+
+
+def layer_masks(weights: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    """Each tensor keeps its own round(N (1 - sparsity)) largest magnitudes (Hooker et al.)."""
+    return {
+        name: largest(weight.detach().abs(), round(weight.numel() * (1 - sparsity))) for name, weight in weights.items()
+    }
+
+
+def global_masks(weights: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    """All tensors together keep their round(N (1 - sparsity)) largest magnitudes (Iofinova et al.)."""
+    flat = torch.cat([weight.detach().abs().reshape(-1) for weight in weights.values()])
+    kept = largest(flat, round(flat.numel() * (1 - sparsity)))
+    parts = kept.split([weight.numel() for weight in weights.values()])
+    return {name: part.view(weight.shape) for (name, weight), part in zip(weights.items(), parts, strict=True)}
+
+
+MASKS = {"layer": layer_masks, "global": global_masks}
+
+
+def measure_sparsity(weights: Mapping[str, Tensor]) -> float:
+    """Share of exact zeros among the weights."""
+    num_weights = sum(weight.numel() for weight in weights.values())
+    num_zero = sum(int((weight == 0).sum()) for weight in weights.values())
+    return num_zero / num_weights if num_weights else 0.0

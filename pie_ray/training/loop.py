@@ -1,0 +1,76 @@
+"""The training loop: short and closed. Vary the loss, the schedule and the callbacks; leave the loop alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Training
+from ..errors import NonFiniteLossError
+from .batches import Batches
+from .device import resolve_precision
+from .losses import cross_entropy
+from .optim import learning_rate_factor, make_optimizer
+
+AfterStep = Callable[[int], None]
+"""Called with the number of finished steps, after each optimizer step: where masks are kept."""
+OnEpoch = Callable[[int, float], None]
+"""Called with the number of finished epochs and the epoch's mean loss."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    num_steps: int
+    loss: float
+    """Mean training loss of the last epoch."""
+    precision: str
+
+
+def train(
+    network: nn.Module,
+    batches: Batches,
+    config: Training,
+    *,
+    after_step: AfterStep = lambda step: None,
+    on_epoch: OnEpoch = lambda epoch, loss: None,
+) -> TrainingResult:
+    """Train `network` in place on its device and leave it in eval mode.
+
+    Raises NonFiniteLossError, before the update is applied, where the loss is infinite or NaN.
+    """
+    network.train()
+    optimizer = make_optimizer(network, config)
+    precision = resolve_precision(config.precision, batches.device)
+    forward = torch.compile(network, dynamic=False) if config.compile else network
+    step, mean_loss = 0, float("nan")
+    for epoch in range(config.epochs):
+        total = torch.zeros((), device=batches.device)
+        for images, labels in batches.epoch():
+            rate = config.learning_rate * learning_rate_factor(config.schedule, step / len(batches), config.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with torch.autocast(batches.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = forward(images)
+            loss = cross_entropy(logits, labels, config.label_smoothing)
+            _require_finite(loss, epoch, step, rate)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+            after_step(step)
+            total += loss.detach()
+        mean_loss = float(total) / len(batches)
+        on_epoch(epoch + 1, mean_loss)
+    network.eval()
+    return TrainingResult(num_steps=step, loss=mean_loss, precision=precision)
+
+
+def _require_finite(loss: Tensor, epoch: int, step: int, rate: float) -> None:
+    if not torch.isfinite(loss):
+        raise NonFiniteLossError(
+            f"the training loss is {float(loss)} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:.4g}; "
+            "lower training.learning_rate, add warm-up, or set training.precision to float32"
+        )
