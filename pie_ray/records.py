@@ -30,7 +30,8 @@ class MemberRecord(Config):
     """Mean loss of the last epoch; None for a derived member."""
     top1: dict[str, float] = {}
     """Share of correct predictions by evaluation set."""
-    train_seconds: float = 0.0
+    train_seconds: float | None = None
+    """Seconds to train or derive; None where a later attempt went on from the checkpoint."""
     evaluate_seconds: float = 0.0
     device: str = "cpu"
     precision: str = "float32"

@@ -1,8 +1,8 @@
 """The training engine: one loop over tensors in memory. Knows neither store, tracking nor Ray."""
 
-from .batches import Batches
+from .batches import Batches, Normalise
 from .device import choose_device, resolve_precision
 from .inference import predict
 from .loop import TrainingResult, train
 
-__all__ = ["Batches", "TrainingResult", "choose_device", "predict", "resolve_precision", "train"]
+__all__ = ["Batches", "Normalise", "TrainingResult", "choose_device", "predict", "resolve_precision", "train"]

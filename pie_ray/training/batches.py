@@ -5,7 +5,7 @@ Axes: b images of a batch, c channels, h height, w width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,12 +13,15 @@ from torch.nn import functional as F
 
 from ..config import Augmentation
 
+ChannelStatistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation [c] of pixels scaled to [0, 1]."""
+
 
 class Batches:
     """Shuffled, augmented, normalised batches of an image set; `epoch()` gives one pass.
 
-    `images` is uint8 [examples, c, h, w], `labels` int64 [examples], `mean` and `std` the channels' statistics in
-    [0, 1]. All randomness comes from `generator`, a CPU generator, so that every device sees the same batches.
+    `images` is uint8 [examples, c, h, w], `labels` int64 [examples], `statistics` the channels' mean and deviation
+    in [0, 1]. All randomness comes from `generator`, a CPU generator, so that every device sees the same batches.
     A last batch that is not full is dropped; the next epoch's shuffle gives its images another turn.
     """
 
@@ -27,15 +30,14 @@ class Batches:
         images: Tensor,
         labels: Tensor,
         *,
-        mean: Tensor,
-        std: Tensor,
+        statistics: ChannelStatistics,
         batch_size: int,
         augmentation: Augmentation,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
         self.images, self.labels = images.to(device), labels.to(device)
-        self.normalise = Normalise(mean, std, device)
+        self.normalise = Normalise(statistics, device)
         self.batch_size = min(batch_size, len(images))
         self.augmentation = augmentation
         self.generator = generator
@@ -63,7 +65,10 @@ class Batches:
 class Normalise:
     """uint8 [b, c, h, w] to float32 with zero mean and unit deviation a channel, in channels_last."""
 
-    def __init__(self, mean: Tensor, std: Tensor, device: torch.device) -> None:
+    def __init__(self, statistics: ChannelStatistics, device: torch.device) -> None:
+        mean, std = (torch.tensor(values, dtype=torch.float32) for values in statistics)
+        # A channel that is one colour throughout has no deviation to divide by.
+        std = std.clamp(min=1e-6)
         scale = 1 / (255 * std)
         self.scale = scale.view(1, -1, 1, 1).to(device)
         self.shift = (-mean / std).view(1, -1, 1, 1).to(device)

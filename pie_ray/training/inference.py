@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .batches import Normalise
+from .batches import ChannelStatistics, Normalise
 
 
 def predict(
     forward: Callable[[Tensor], Tensor],
     images: Tensor,
     *,
-    mean: Tensor,
-    std: Tensor,
+    statistics: ChannelStatistics,
     batch_size: int,
     device: torch.device,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield (rows, float32 logits [b, classes] on the CPU) over uint8 `images` [examples, c, h, w], in order."""
-    normalise = Normalise(mean, std, device)
+    normalise = Normalise(statistics, device)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             rows = slice(start, min(start + batch_size, len(images)))

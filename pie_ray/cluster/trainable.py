@@ -1,0 +1,73 @@
+"""The trial: one member at a time in an actor that is used again for the next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from ..config import Recipe
+from ..data import load_splits
+from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError
+from ..identity import make_plan
+from ..member import Workplace, run_member
+from ..store import Storage, read_manifest
+from .sink import ActorSink
+
+HOPELESS = (NonFiniteLossError, CompressionError, DataError, ModelError)
+"""Errors that another attempt would only repeat: the member's bits are decided by its recipe."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the driver hands to every trial actor."""
+
+    recipe: Recipe
+    storage: Storage
+    writers: tuple[Any, ...]
+    search_path: str
+    """The driver's working directory, where `module:function` networks are looked for too."""
+
+
+def open_workplace(shared: Shared) -> Workplace:
+    """Load the data in this process.
+
+    Raises DataError where this node's images are not those that the results folder was begun with.
+    """
+    splits = load_splits(shared.recipe.data, shared.recipe.execution.cache)
+    expected = read_manifest(shared.storage).fingerprint
+    if splits.fingerprint != expected:
+        raise DataError(
+            f"data: the images on this node have the fingerprint {splits.fingerprint}, "
+            f"the results in {shared.storage} were begun with {expected}"
+        )
+    return Workplace(recipe=shared.recipe, splits=splits, storage=shared.storage, sink=ActorSink(list(shared.writers)))
+
+
+class MemberTrainable(tune.Trainable):
+    """One step brings one member to completion and returns its record."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:
+        torch.set_num_threads(shared.recipe.execution.cpus_per_member)
+        if os.path.isdir(shared.search_path) and shared.search_path not in sys.path:
+            sys.path.append(shared.search_path)
+        self.specs = {spec.member_id: spec for spec in make_plan(shared.recipe).members}
+        self.shared = shared
+        self.workplace: Workplace | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+    def step(self) -> dict[str, Any]:
+        # Loaded here and not in setup: an error in setup would kill the actor without naming the member's trouble.
+        try:
+            if self.workplace is None:
+                self.workplace = open_workplace(self.shared)
+            record = run_member(self.specs[self.config["member_id"]], self.workplace)
+        except HOPELESS as error:
+            return {"done": True, "error": f"{type(error).__name__}: {error}"}
+        return {"done": True, "record": record.model_dump_json()}

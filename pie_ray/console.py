@@ -1,0 +1,195 @@
+"""What a person sees in the terminal: the plan, live progress, the table by variant."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, final
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from .analysis import Analysis
+from .identity import REFERENCE_ID, MemberSpec, Plan
+from .progress import Estimate, clock
+from .records import MemberRecord
+from .store import Storage, paths
+from .study import Study
+from .tracking import TrackingOutcome
+
+SECONDS_BETWEEN_LINES = 2.0
+"""Without a terminal, progress lines come no more often than this."""
+
+
+@final
+class ConsoleObserver:
+    """Live bars by variant on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+        )
+        self.bars: dict[str, TaskID] = {}
+        self.started_at: dict[str, float] = {}
+        self.estimate = Estimate(0, 0)
+        self.num_total = self.num_done = 0
+        self.last_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
+        num_missing = Counter(spec.variant_id for spec in missing)
+        self.num_total, self.num_done = len(plan.members), len(plan.members) - len(missing)
+        num_derived = sum(spec.parent_id is not None for spec in missing)
+        self.estimate = Estimate(len(missing) - num_derived, num_derived)
+        if self.num_done:
+            self.console.print(f"{self.num_done} of {self.num_total} members are complete; {len(missing)} to do.")
+        width = max(len(variant.variant_id) for variant in plan.variants)
+        for variant in plan.variants:
+            total = len(plan.population(variant.variant_id))
+            self.bars[variant.variant_id] = self.progress.add_task(
+                variant.variant_id.ljust(width),
+                total=total,
+                completed=total - num_missing[variant.variant_id],
+                note="",
+            )
+        self.bars["all"] = self.progress.add_task(
+            "all members".ljust(width), total=self.num_total, completed=self.num_done, note="starting workers"
+        )
+        self.progress.start()
+
+    def started(self, spec: MemberSpec) -> None:
+        self.started_at[spec.member_id] = time.monotonic()
+        self.estimate.num_slots = max(self.estimate.num_slots, len(self.started_at))
+        if self.estimate.seconds_left() is None:
+            self.progress.update(self.bars["all"], note="first members are training")
+
+    def done(self, spec: MemberSpec, record: MemberRecord) -> None:
+        seconds = time.monotonic() - self.started_at.pop(spec.member_id, time.monotonic())
+        self.estimate.add(spec, seconds)
+        self.num_done += 1
+        left = self._left()
+        self.progress.advance(self.bars[spec.variant_id])
+        self.progress.update(self.bars["all"], advance=1, note=left)
+        top1 = ", ".join(f"top-1 {value:.4f}" for value in list(record.top1.values())[:1])
+        self._line(
+            f"[{self.num_done}/{self.num_total}] {spec.variant_id} seed {spec.seed}: {top1}, {clock(seconds)}; {left}",
+            force=self.num_done == self.num_total,
+        )
+
+    def retried(self, spec: MemberSpec, reason: str) -> None:
+        self.started_at.pop(spec.member_id, None)
+        self.console.print(f"[yellow]tried again:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
+
+    def failed(self, spec: MemberSpec, reason: str) -> None:
+        self.started_at.pop(spec.member_id, None)
+        self.estimate.drop(spec)
+        self.progress.update(self.bars[spec.variant_id], note="[red]a member failed")
+        self.console.print(f"[red]failed:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
+
+    def _left(self) -> str:
+        seconds = self.estimate.seconds_left()
+        return "" if seconds is None else f"about {clock(seconds)} left"
+
+    def _line(self, text: str, *, force: bool) -> None:
+        now = time.monotonic()
+        if self.console.is_terminal or (now - self.last_line < SECONDS_BETWEEN_LINES and not force):
+            return
+        self.last_line = now
+        self.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def print_plan(console: Console, study: Study) -> None:
+    """What a sweep will do."""
+    plan, splits, recipe = study.plan, study.splits, study.recipe
+    num_derived = sum(spec.parent_id is not None for spec in plan.members)
+    variants = ", ".join(variant.variant_id for variant in plan.variants)
+    size = splits.train.image_size
+    console.print(f"[bold]{escape(recipe.name)}[/]")
+    for name, text in (
+        ("data", f"{recipe.data.kind}: {len(splits.train):,} images to train, {len(splits.test):,} to test, "
+                 f"{splits.train.num_classes} classes, {size} x {size} px"),
+        ("network", f"{recipe.model.kind}, {study.num_parameters:,} parameters, {recipe.training.epochs} epochs"),
+        ("variants", variants),
+        ("members", f"{len(plan.members)} = {recipe.population.num_members} seeds x {len(plan.variants)} variants; "
+                    f"{len(plan.members) - num_derived} trained, {num_derived} derived from them"),
+        ("results", study.storage.uri),
+    ):  # fmt: skip
+        console.print(f"  [dim]{name:<9}[/]{escape(text)}", highlight=False, soft_wrap=True)
+
+
+def print_tables(console: Console, analysis: Analysis) -> None:
+    """A table for each evaluation set."""
+    for evaluation_set in analysis.summary["evaluation_set"].unique():
+        console.print()
+        console.print(summary_table(analysis.summary, evaluation_set))
+
+
+def print_results(console: Console, storage: Storage, analysis: Analysis, tracked: TrackingOutcome) -> None:
+    """The tables, and where everything lies."""
+    print_tables(console, analysis)
+    root = storage.uri.removeprefix("file://")
+    console.print()
+    for name, text in (
+        ("report", f"{root}/{paths.REPORT}"),
+        ("tables", f"{root}/analysis/"),
+        ("predictions", f"{root}/predictions/"),
+        ("MLflow", tracked.ui_hint),
+    ):
+        if text:
+            console.print(f"  [dim]{name:<13}[/]{escape(text)}", highlight=False, soft_wrap=True)
+
+
+def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
+    """The table by variant that a sweep ends with; fractions become percent here, where people read."""
+    table = Table(title=f"What compression forgets: {evaluation_set}", title_justify="left", header_style="bold")
+    table.add_column("variant", no_wrap=True)
+    for header in ("top-1", "change", "PIEs", "noise floor", "top-1 on PIEs", "top-1 off PIEs"):
+        table.add_column(header, justify="right")
+    for row in summary[summary["evaluation_set"] == evaluation_set].itertuples():
+        table.add_row(*_cells(row))
+    table.caption = "change and accuracies in percent; on and off PIEs: dense → compressed"
+    table.caption_justify = "left"
+    return table
+
+
+def _cells(row: object) -> list[str]:
+    get = row.__getattribute__
+    top1 = f"{100 * get('top1_mean'):.2f}" + ("" if pd.isna(get("top1_std")) else f" ± {100 * get('top1_std'):.2f}")
+    if get("variant_id") == REFERENCE_ID:
+        return [REFERENCE_ID, top1, "", "", _percent(get("null_pie_fraction")), "", ""]
+    return [
+        get("variant_id"),
+        top1,
+        f"{100 * (get('top1_mean') - get('reference_top1_mean')):+.2f}",
+        f"{get('num_pies'):,} ({_percent(get('pie_fraction'))})",
+        _percent(get("null_pie_fraction")),
+        f"{_number(get('reference_top1_on_pies'))} → {_number(get('top1_on_pies'))}",
+        f"{_number(get('reference_top1_without_pies'))} → {_number(get('top1_without_pies'))}",
+    ]
+
+
+def _percent(fraction: float) -> str:
+    return "–" if pd.isna(fraction) else f"{100 * fraction:.2f} %"
+
+
+def _number(fraction: float) -> str:
+    return "–" if pd.isna(fraction) else f"{100 * fraction:.1f}"

@@ -1,0 +1,59 @@
+"""Image sets: one file a source, decoded once and kept.
+
+To add a source: a config `kind` in `config.py`, a file here with a function from that config to a `Source`, and its
+line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..config import Data
+from ..errors import DataError
+from .cache import cached_splits
+from .decode import decode_splits
+from .digits import digits_source
+from .fashion_mnist import fashion_mnist_source
+from .image_folder import image_folder_source
+from .image_set import ChannelStatistics, ImageSet, Measured, Splits, channel_statistics
+from .parquet import parquet_source
+from .published import Encoded, Published, PublishedSplit, Source
+from .torchvision_sets import torchvision_source
+
+__all__ = [
+    "SOURCES",
+    "ChannelStatistics",
+    "Encoded",
+    "ImageSet",
+    "Measured",
+    "Published",
+    "PublishedSplit",
+    "Source",
+    "Splits",
+    "channel_statistics",
+    "load_splits",
+]
+
+SOURCES: dict[str, Callable[[Any], Source]] = {
+    "digits": digits_source,
+    "fashion_mnist": fashion_mnist_source,
+    "image_folder": image_folder_source,
+    "parquet": parquet_source,
+    "torchvision": torchvision_source,
+}
+
+
+def load_splits(config: Data, cache: str | None = None) -> Splits:
+    """The train and test images that a recipe's `data` describes.
+
+    Decoded images are kept in the folder `cache` (None is $XDG_CACHE_HOME/pie_ray or ~/.cache/pie_ray) and mapped from
+    there; the digits need none. Raises DataError for whatever is wrong with the files, naming the file and row.
+    """
+    try:
+        source = SOURCES[config.kind](config)
+        if not source.files:
+            return decode_splits(source.read(), config)
+        return cached_splits(config, source.files, lambda: decode_splits(source.read(), config), cache)
+    except OSError as error:
+        raise DataError(f"data: {error}") from error

@@ -1,0 +1,177 @@
+"""Images in memory with their labels, stable ids and groups, and the pair of splits that a study is made on.
+
+Axes: examples, channels, height, width. Pixels stay uint8; whoever trains on them makes floats of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import DataError
+
+Int64Array = npt.NDArray[np.int64]
+ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Computed from an image set's pixels when it was first decoded, so that no process reads them all again."""
+
+    fingerprint: str
+    channel_mean: tuple[float, ...]
+    channel_std: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Square images of one size: `images` uint8 [examples, channels, height, width], `labels` int64 [examples].
+
+    `example_ids` int64 [examples] are rows of the split as published, so a subset keeps the ids of the whole.
+    `keys` are what a person finds an image by: a path, or `test[17]`. `groups` maps attributes to values [examples].
+    `measured` comes from the cache, and is computed when asked for where it is None.
+
+    Raises DataError where shapes, types or labels do not fit; names the key and the row of a bad label.
+    """
+
+    images: torch.Tensor = field(repr=False)
+    labels: torch.Tensor = field(repr=False)
+    example_ids: Int64Array = field(repr=False)
+    keys: tuple[str, ...] = field(repr=False)
+    class_names: tuple[str, ...]
+    groups: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict, repr=False)
+    measured: Measured | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        _check_lengths(self)
+        _check_labels(self)
+        if len(np.unique(self.example_ids)) < len(self.example_ids):
+            raise DataError("example_ids must differ from each other")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels; images are square."""
+        return self.images.shape[2]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of shape, pixels, labels and ids."""
+        if self.measured is not None:
+            return self.measured.fingerprint
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for chunk in self.images.split(_CHUNK):
+            digest.update(chunk.contiguous().numpy().data)
+        for values in (self.labels.numpy(), self.example_ids):
+            digest.update(np.ascontiguousarray(values, dtype="<i8").data)
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def channel_statistics(self) -> ChannelStatistics:
+        """Mean and standard deviation [channels] of pixels scaled to [0, 1]; see `channel_statistics`."""
+        if self.measured is not None:
+            return self.measured.channel_mean, self.measured.channel_std
+        return _channel_statistics(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The images to train on and those to evaluate on; DataError where their classes or shapes differ."""
+
+    train: ImageSet
+    test: ImageSet
+
+    def __post_init__(self) -> None:
+        train, test = self.train, self.test
+        if train.class_names != test.class_names:
+            raise DataError(f"train and test differ in classes: {train.class_names} and {test.class_names}")
+        if train.images.shape[1:] != test.images.shape[1:]:
+            raise DataError(
+                f"train images are {_shape_text(train.images)}, test images {_shape_text(test.images)}: "
+                "set data.image_size to resize both"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that stand for both splits."""
+        return hashlib.sha256(f"{self.train.fingerprint} {self.test.fingerprint}".encode()).hexdigest()[:16]
+
+
+def channel_statistics(images: ImageSet) -> ChannelStatistics:
+    """Mean and standard deviation [channels] of pixels scaled to [0, 1], to normalise with.
+
+    A constant channel's deviation is given as 1, so that dividing by it is safe.
+    """
+    return images.channel_statistics
+
+
+def _channel_statistics(images: torch.Tensor) -> ChannelStatistics:
+    """From one histogram a channel: exact, and no float copy of the images."""
+    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
+    for chunk in images.split(_CHUNK):
+        for channel, pixels in enumerate(chunk.unbind(1)):
+            counts[channel] += np.bincount(pixels.reshape(-1).numpy(), minlength=256)
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    means = weights @ values
+    deviations = np.sqrt((weights * (values - means[:, None]) ** 2).sum(axis=1))
+    constant = (counts > 0).sum(axis=1) == 1
+    return tuple(means.tolist()), tuple(np.where(constant, 1.0, deviations).tolist())
+
+
+def _check_images(images: torch.Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise DataError(
+            f"images must be uint8 [examples, channels, height, width], found {images.dtype} {list(images.shape)}"
+        )
+    if len(images) == 0:
+        raise DataError("an image set needs at least one example, found none")
+    if images.shape[2] != images.shape[3]:
+        raise DataError(f"images must be square, found {_shape_text(images)}: set data.image_size to crop them")
+
+
+def _check_lengths(image_set: ImageSet) -> None:
+    lengths = {
+        "images": len(image_set.images),
+        "labels": len(image_set.labels),
+        "example_ids": len(image_set.example_ids),
+        "keys": len(image_set.keys),
+    } | {f"group {name}": len(values) for name, values in image_set.groups.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"an image set's parts must be of one length, found {found}")
+
+
+def _check_labels(image_set: ImageSet) -> None:
+    labels = image_set.labels
+    if labels.dtype != torch.int64 or image_set.example_ids.dtype != np.int64:
+        raise DataError(f"labels and example_ids must be int64, found {labels.dtype} and {image_set.example_ids.dtype}")
+    wrong = ((labels < 0) | (labels >= image_set.num_classes)).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{image_set.keys[row]} (row {row}): label {int(labels[row])}, accepted 0 to {image_set.num_classes - 1}"
+        )
+
+
+def _shape_text(images: torch.Tensor) -> str:
+    channels, height, width = images.shape[1:]
+    return f"{height} x {width} pixels of {channels} channel{'s' if channels > 1 else ''}"

@@ -1,0 +1,151 @@
+"""Image classification as Hugging Face datasets lays it out: `train*.parquet` and `test*.parquet`, in shards.
+
+The images are a column of encoded bytes, or of structs of bytes and path; the labels a column of integers. Other
+columns of few distinct values describe the examples, and become groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..config import ParquetData
+from ..errors import DataError
+from .image_set import Int64Array
+from .parquet_columns import (
+    check_label_column,
+    class_names,
+    descriptive_columns,
+    find_image_column,
+    has_field,
+    read_groups,
+    read_keys,
+    read_labels,
+)
+from .parquet_files import find_shards, open_parquet
+from .published import Published, PublishedSplit, Source, existing_folder, numbered_names
+
+_NUM_READ_AHEAD = 512
+
+
+def parquet_source(config: ParquetData) -> Source:
+    """Class names come from the Hugging Face metadata, else they are the labels.
+
+    Raises DataError where files or columns are missing, a file is damaged, or a label is not a whole number.
+    """
+    folder = existing_folder(config.path)
+    paths = {split: find_shards(folder, split) for split in ("train", config.test_split)}
+    files = tuple(path for shards in paths.values() for path in shards)
+    return Source(files=files, read=partial(_read, paths["train"], paths[config.test_split], config))
+
+
+def _read(train_paths: list[Path], test_paths: list[Path], config: ParquetData) -> Published:
+    train, test = _open_shards("train", train_paths, config), _open_shards(config.test_split, test_paths, config)
+    train_groups, test_groups = read_groups(train.read_described(), test.read_described())
+    train_split, test_split = train.published(train_groups), test.published(test_groups)
+    names = class_names(train.schema, config.label_column) or numbered_names(train_split)
+    return Published(train_split, test_split, names)
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """The files of one split, their rows numbered through; `first_rows` [paths + 1] ends with the number of rows."""
+
+    split: str
+    paths: list[Path]
+    first_rows: Int64Array
+    schema: Any
+    image_column: str
+    label_column: str
+
+    def published(self, groups: dict[str, npt.NDArray[np.generic]]) -> PublishedSplit:
+        labels = read_labels(self._read_column(self.label_column), self.locate)
+        return PublishedSplit(
+            place=f"{self.paths[0].parent} ({self.split})",
+            labels=labels,
+            example_ids=np.arange(len(labels)),
+            keys=read_keys(self._read_image_paths(), self.split),
+            images=self.images,
+            locate=self.locate,
+            groups=groups,
+        )
+
+    def locate(self, row: int) -> str:
+        shard = int(np.searchsorted(self.first_rows, row, side="right")) - 1
+        return f"{self.paths[shard]}, row {row - self.first_rows[shard]}"
+
+    def images(self, rows: Int64Array) -> Iterator[bytes]:
+        """The encoded images of increasing `rows`; row groups that hold none of them are not read."""
+        wanted = set(rows.tolist())
+        for path, first_row in zip(self.paths, self.first_rows.tolist(), strict=False):
+            for row, content in _images_of(path, self._bytes_column, first_row, rows):
+                if row not in wanted:
+                    continue
+                if content is None:
+                    raise DataError(f"{self.locate(row)}: the image is null")
+                yield content
+
+    def read_described(self) -> Any:
+        """Table of the columns that may become groups."""
+        taken = (self.image_column, self.label_column)
+        return self._read([name for name in descriptive_columns(self.schema) if name not in taken])
+
+    @property
+    def _bytes_column(self) -> str:
+        is_struct = has_field(self.schema.field(self.image_column).type, "bytes")
+        return f"{self.image_column}.bytes" if is_struct else self.image_column
+
+    def _read_image_paths(self) -> list[str | None]:
+        if not has_field(self.schema.field(self.image_column).type, "path"):
+            return [None] * int(self.first_rows[-1])
+        structs = self._read_column(f"{self.image_column}.path").to_pylist()
+        return [struct and struct["path"] for struct in structs]
+
+    def _read_column(self, name: str) -> Any:
+        return self._read([name]).column(0)
+
+    def _read(self, columns: list[str]) -> Any:
+        import pyarrow
+
+        tables = []
+        for path in self.paths:
+            with open_parquet(path) as file:
+                tables.append(file.read(columns=columns, use_threads=torch.get_num_threads() > 1))
+        return pyarrow.concat_tables(tables, promote_options="permissive")
+
+
+def _open_shards(split: str, paths: list[Path], config: ParquetData) -> _Shards:
+    num_rows, schemas = [], []
+    for path in paths:
+        with open_parquet(path) as file:
+            num_rows.append(file.metadata.num_rows)
+            schemas.append(file.schema_arrow)
+        image_column = find_image_column(schemas[-1], path, config)
+        check_label_column(schemas[-1], path, config.label_column)
+    first_rows = np.cumsum([0, *num_rows])
+    return _Shards(split, paths, first_rows, schemas[0], image_column, config.label_column)
+
+
+def _images_of(path: Path, column: str, first_row: int, rows: Int64Array) -> Iterator[tuple[int, bytes | None]]:
+    """Row numbers and contents of the row groups that hold any of `rows`; `first_row` is the number of the first."""
+    with open_parquet(path) as file:
+        for index in range(file.num_row_groups):
+            end = first_row + file.metadata.row_group(index).num_rows
+            if np.searchsorted(rows, first_row) < np.searchsorted(rows, end):
+                threads = torch.get_num_threads() > 1
+                batches = file.iter_batches(_NUM_READ_AHEAD, row_groups=[index], columns=[column], use_threads=threads)
+                contents = (content for batch in batches for content in _contents(batch.column(0)))
+                yield from enumerate(contents, start=first_row)
+            first_row = end
+
+
+def _contents(column: Any) -> list[bytes | None]:
+    values = column.to_pylist()
+    return [value["bytes"] if isinstance(value, dict) else value for value in values]

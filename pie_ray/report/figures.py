@@ -1,0 +1,185 @@
+"""Figures of a sweep: as PNG for MLflow and papers, as SVG for the page. The only home of matplotlib.
+
+The SVG takes its colours from the page (`currentColor`, `--muted`, `--reference`, `--variant`), so that it follows
+dark mode, and leaves its text as text.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .panels import (
+    INK,
+    MUTED,
+    REFERENCE,
+    VARIANT,
+    Draw,
+    Rows,
+    draw_accuracy,
+    draw_classes,
+    draw_pies,
+    draw_reduced,
+)
+from .rows import number, rows_of, variants_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+NUM_CLASSES_SHOWN = 30
+
+_PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", REFERENCE: "var(--reference)", VARIANT: "var(--variant)"}
+_PNG_INCHES, _SVG_INCHES = 10.0, 5.2
+_PNG_DPI = 140
+_NUM_COLUMNS = 3
+
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "text.color": INK,
+    "axes.titlecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.constrained_layout.h_pad": 0.08,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pie_ray",
+}
+
+
+def accuracy_and_pies(summary: pd.DataFrame) -> bytes:
+    """PNG: top-1 of every variant with its spread over members, beside its PIEs and the noise floor."""
+    rows = rows_of(summary)
+    return _png([(draw_accuracy, rows), (draw_pies, rows)], _height(len(rows)), num_columns=2, share_rows=True)
+
+
+def reduced_accuracy(summary: pd.DataFrame) -> bytes:
+    """PNG: top-1 of the reference and of every variant on all examples, without the PIEs, and on the PIEs only."""
+    rows = _compressed(summary)
+    return _png([(draw_reduced, rows)], _height(len(rows), row_inches=0.5), num_columns=1)
+
+
+def class_impact(classes: pd.DataFrame) -> bytes:
+    """PNG: each class's recall change beyond the overall change, a panel a variant, the significant ones filled."""
+    panels = _class_panels(classes) or {"Classes": []}
+    height = _height(max(len(rows) for rows in panels.values()), row_inches=0.18)
+    drawn = [(draw_classes(variant_id), rows) for variant_id, rows in panels.items()]
+    return _png(drawn, height, num_columns=min(len(drawn), _NUM_COLUMNS))
+
+
+def accuracy_svg(summary: pd.DataFrame) -> str:
+    rows = rows_of(summary)
+    return _svg(draw_accuracy, rows, _height(len(rows)))
+
+
+def pies_svg(summary: pd.DataFrame) -> str:
+    rows = rows_of(summary)
+    return _svg(draw_pies, rows, _height(len(rows)))
+
+
+def reduced_accuracy_svg(summary: pd.DataFrame) -> str:
+    rows = _compressed(summary)
+    return _svg(draw_reduced, rows, _height(len(rows), row_inches=0.5))
+
+
+def class_impact_svgs(classes: pd.DataFrame) -> dict[str, str]:
+    """Variant id -> its panel."""
+    return {
+        variant_id: _svg(draw_classes(variant_id), rows, _height(len(rows), row_inches=0.2))
+        for variant_id, rows in _class_panels(classes).items()
+    }
+
+
+def _compressed(summary: pd.DataFrame) -> Rows:
+    rows = rows_of(summary)
+    variants = set(variants_of(rows))
+    return [row for row in rows if row["variant_id"] in variants]
+
+
+def _class_panels(classes: pd.DataFrame) -> dict[str, Rows]:
+    """Rows by variant: every class in its own order, or where there are many the ones that moved most, sorted."""
+    rows = [row for row in rows_of(classes) if not math.isnan(number(row, "normalised_change"))]
+    panels = {}
+    for variant_id in variants_of(rows):
+        panel = [row for row in rows if row["variant_id"] == variant_id]
+        if len(panel) > NUM_CLASSES_SHOWN:
+            panel.sort(key=lambda row: -abs(row["normalised_change"]))
+            panel = sorted(panel[:NUM_CLASSES_SHOWN], key=lambda row: row["normalised_change"])
+        panels[variant_id] = panel
+    return panels
+
+
+def _height(num_rows: int, row_inches: float = 0.3) -> float:
+    return 1.25 + row_inches * max(num_rows, 2)
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _png(panels: Sequence[tuple[Draw, Rows]], height: float, *, num_columns: int, share_rows: bool = False) -> bytes:
+    num_lines = math.ceil(len(panels) / num_columns)
+    with _figure(_PNG_INCHES, height * num_lines) as figure:
+        grid = figure.subplots(num_lines, num_columns, squeeze=False, sharey=share_rows)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for axes, (draw, rows) in zip(grid.flat, panels, strict=False):
+            draw(axes, rows)
+        _add_legend(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="white")
+    return buffer.getvalue()
+
+
+def _svg(draw: Draw, rows: Rows, height: float) -> str:
+    with _figure(_SVG_INCHES, height) as figure:
+        draw(figure.subplots(), rows)
+        _add_legend(figure)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(buffer.getvalue())
+
+
+def _add_legend(figure: Figure) -> None:
+    """One legend below, each label once however many panels use it."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if len(entries) > 1 or "noise floor" in entries:
+        figure.legend(list(entries.values()), list(entries), loc="outside lower right", ncols=min(len(entries), 5))
+
+
+def _for_page(svg: str) -> str:
+    """The bare element, scaled by the page, in the page's font and colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    for colour, ours in _PAGE_COLOURS.items():
+        svg = svg.replace(colour, ours)
+    return svg

@@ -1,0 +1,238 @@
+"""The stages that commands and jobs are made of: sweep, analyse, report, track. Each can be run again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+
+from .analysis import Analysis, Results, analyze, open_results
+from .config import Recipe
+from .console import ConsoleObserver, print_plan
+from .data import load_splits
+from .errors import DataError, SweepError
+from .identity import REFERENCE_ID, MemberSpec, Plan
+from .recipe import dump_recipe
+from .records import MemberRecord
+from .store import Storage, paths
+from .study import SUITES, Study, prepare
+from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
+
+NUM_PICTURES = 60
+"""Pictures a variant in the report's gallery."""
+
+
+def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbose: bool = False) -> Storage:
+    """Train and derive every missing member; returns the results folder.
+
+    Raises InputError for what the user can mend, SweepError naming members that kept failing,
+    KeyboardInterrupt where the sweep was stopped.
+    """
+    study = prepare(recipe)
+    print_plan(console, study)
+    results = open_results(study.storage)
+    tracker = start_tracker(results)
+    for record in results.records:
+        tracker.log_member(record)
+    if not results.missing:
+        console.print(f"All {len(study.plan.members)} members are complete: nothing to train.")
+        _finish_tracking(tracker, results, console)
+        return study.storage
+    try:
+        _sweep_missing(study, console, tracker, address, verbose)
+    finally:
+        _finish_tracking(tracker, open_results(study.storage), console)
+    return study.storage
+
+
+def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: str | None, verbose: bool) -> None:
+    from .cluster.local import ray_session
+    from .cluster.sweep import run_sweep
+
+    with ray_session(address, verbose=verbose), ConsoleObserver(console) as display:
+        observer = _Both(display, tracker)
+        outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.failed or outcome.unreachable:
+        raise SweepError(_failures(study.plan, outcome.failed, outcome.unreachable))
+
+
+def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSpec]) -> str:
+    lines = [f"{len(failed) + len(unreachable)} of {len(plan.members)} members failed; the others are complete"]
+    lines += [f"  {spec.variant_id} seed {spec.seed}: {failed[spec.member_id]}" for spec in plan.members if spec.member_id in failed]
+    lines += [f"  {spec.variant_id} seed {spec.seed}: its parent failed" for spec in unreachable]
+    return "\n".join([*lines, "The same command tries them again."])
+
+
+@final
+class _Both:
+    """An observer that shows everything and logs finished members."""
+
+    def __init__(self, display: ConsoleObserver, tracker: Tracker) -> None:
+        self.display, self.tracker = display, tracker
+
+    def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
+        self.display.planned(plan, missing)
+
+    def started(self, spec: MemberSpec) -> None:
+        self.display.started(spec)
+
+    def done(self, spec: MemberSpec, record: MemberRecord) -> None:
+        self.tracker.log_member(record)
+        self.display.done(spec, record)
+
+    def retried(self, spec: MemberSpec, reason: str) -> None:
+        self.display.retried(spec, reason)
+
+    def failed(self, spec: MemberSpec, reason: str) -> None:
+        self.display.failed(spec, reason)
+
+
+# ------------------------------------------------------------------------------------------------ analyse, report
+
+
+def analyze_results(results: Results, console: Console, *, mapper: Any = map) -> Analysis:
+    """Write the result tables and say which members they do without."""
+    analysis = analyze(results, mapper=mapper)
+    if analysis.missing:
+        names = ", ".join(f"{spec.variant_id} seed {spec.seed}" for spec in analysis.missing[:5])
+        more = f" and {len(analysis.missing) - 5} more" if len(analysis.missing) > 5 else ""
+        console.print(f"[yellow]Without {len(analysis.missing)} missing members:[/] {names}{more}")
+    return analysis
+
+
+def report_results(results: Results, analysis: Analysis, console: Console) -> dict[str, bytes]:
+    """Draw the figures, write the page; returns both by artifact path."""
+    from .report import figures, page
+
+    drawn = {
+        "accuracy_and_pies": figures.accuracy_and_pies(analysis.summary),
+        "reduced_accuracy": figures.reduced_accuracy(analysis.summary),
+        "class_impact": figures.class_impact(analysis.classes),
+    }
+    for name, data in drawn.items():
+        results.storage.write_bytes(paths.figure(name), data)
+    html = page.render_report(
+        title=results.recipe.name,
+        summary=analysis.summary,
+        classes=analysis.classes,
+        pies=analysis.pies,
+        class_names=list(results.manifest.class_names),
+        thumbnails=_thumbnails(results, analysis, console),
+        notes=_notes(results),
+        provenance=_provenance(results),
+    ).encode()
+    results.storage.write_bytes(paths.REPORT, html)
+    return {f"figures/{name}.png": data for name, data in drawn.items()} | {"report/index.html": html}
+
+
+def _thumbnails(results: Results, analysis: Analysis, console: Console) -> dict[int, bytes]:
+    """Pictures of the most forgotten examples; none where this machine does not have the images."""
+    from .report.pictures import encode_png
+
+    wanted = analysis.pies.groupby("variant_id").head(NUM_PICTURES)["example_id"].unique() if len(analysis.pies) else []
+    try:
+        images = load_splits(results.recipe.data, results.recipe.execution.cache).test
+    except DataError as error:
+        console.print(f"[yellow]The report has no pictures:[/] {escape(str(error))}")
+        return {}
+    rows = np.searchsorted(images.example_ids, wanted)
+    return {int(example_id): encode_png(images.images[row].numpy()) for example_id, row in zip(wanted, rows, strict=True)}
+
+
+def _notes(results: Results) -> list[str]:
+    notes = []
+    if results.missing:
+        notes.append(f"{len(results.missing)} of {len(results.plan.members)} members are missing from these figures.")
+    if any(record.arithmetic == "simulated" for record in results.records):
+        notes.append("Some int8 arithmetic was simulated in floating point; the table says where.")
+    return notes
+
+
+def _provenance(results: Results) -> dict[str, str]:
+    manifest = results.manifest
+    return {
+        "results": results.storage.uri,
+        "sweep id": manifest.sweep_id,
+        "data fingerprint": manifest.fingerprint,
+        **manifest.versions,
+        **{name: str(value) for name, value in manifest.machine.items()},
+    }
+
+
+# --------------------------------------------------------------------------------------------------------- track
+
+
+def start_tracker(results: Results) -> Tracker:
+    """The recipe's tracker, told of the sweep; an sqlite file beside the sweeps serves where none is named."""
+    recipe = results.recipe
+    folder = Storage(recipe.execution.storage)
+    location = folder.uri.removeprefix("file://") if folder.is_local else "."
+    tracker = make_tracker(recipe.execution.tracking, default_uri=f"sqlite:///{location}/mlflow.db")
+    tracker.start(
+        SweepInfo(
+            name=recipe.name,
+            sweep_id=results.plan.sweep_id,
+            params=_flatten(recipe.model_dump(mode="json", exclude={"execution"})),
+            recipe_text=dump_recipe(recipe),
+            num_members=len(results.plan.members),
+            results=results.storage.uri,
+        )
+    )
+    return tracker
+
+
+def track(results: Results, analysis: Analysis | None, artifacts: dict[str, bytes], console: Console) -> TrackingOutcome:
+    """Hand everything there is to the tracker; what it has already is not logged again."""
+    tracker = start_tracker(results)
+    for record in results.records:
+        tracker.log_member(record)
+    if analysis is not None:
+        tracker.log_analysis(_metrics(analysis), artifacts)
+    return _finish_tracking(tracker, results, console)
+
+
+def _finish_tracking(tracker: Tracker, results: Results, console: Console) -> TrackingOutcome:
+    num_done, num_members = len(results.found.records), len(results.plan.members)
+    outcome = tracker.finish("incomplete" if results.missing else "complete", f"{num_done} of {num_members} members")
+    if not outcome.ok:
+        console.print(f"[yellow]{escape(outcome.message)}")
+    return outcome
+
+
+_LOGGED = {
+    "top1_mean": "top1",
+    "num_pies": "num_pies",
+    "pie_fraction": "pie_fraction",
+    "null_pie_fraction": "noise_floor",
+    "top1_on_pies": "top1_on_pies",
+    "top1_without_pies": "top1_without_pies",
+}
+
+
+def _metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
+    """The handful of figures a variant that the tracker shows, of the first evaluation set."""
+    summary = analysis.summary
+    first = summary[summary["evaluation_set"] == summary["evaluation_set"].iloc[0]]
+    return {
+        row["variant_id"]: {
+            name: float(row[column])
+            for column, name in _LOGGED.items()
+            if not np.isnan(row[column]) and not (row["variant_id"] == REFERENCE_ID and "pie" in name)
+        }
+        for row in first.to_dict("records")
+    }
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """`training.epochs` -> `4`, for every leaf of a recipe."""
+    if isinstance(value, dict):
+        items = [(f"{prefix}.{key}" if prefix else str(key), part) for key, part in value.items()]
+        return {name: text for key, part in items for name, text in _flatten(part, key).items()}
+    return {prefix: str(value)}
+
+

@@ -1,0 +1,43 @@
+"""The results of a sweep on local or object storage: the only home of Parquet, of paths and of column names."""
+
+from . import paths, schema
+from .checkpoints import read_checkpoint, read_checkpoint_metadata, write_checkpoint
+from .examples import Examples, read_examples, write_examples
+from .manifest import Manifest, claim, read_manifest
+from .members import Completeness, completeness, read_records, write_record
+from .prediction_file import write_predictions
+from .reader import Population, PredictionStore
+from .sinks import MemorySink, ParquetSink, Sink, SuiteSink
+from .storage import Storage
+from .tables import read_table, write_table
+from .writer import PredictionCollector, prediction_batch
+
+__all__ = [
+    "Completeness",
+    "Examples",
+    "Manifest",
+    "MemorySink",
+    "ParquetSink",
+    "Population",
+    "PredictionCollector",
+    "PredictionStore",
+    "Sink",
+    "Storage",
+    "SuiteSink",
+    "claim",
+    "completeness",
+    "paths",
+    "prediction_batch",
+    "read_checkpoint",
+    "read_checkpoint_metadata",
+    "read_examples",
+    "read_manifest",
+    "read_records",
+    "read_table",
+    "schema",
+    "write_checkpoint",
+    "write_examples",
+    "write_predictions",
+    "write_record",
+    "write_table",
+]

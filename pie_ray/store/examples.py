@@ -1,0 +1,86 @@
+"""The examples of an evaluation set: what an example id stands for, and the groups that it is in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import StoreError
+from . import paths, schema
+from .parquet import open_parquet, write_parquet
+from .prediction_file import to_numpy
+from .storage import Storage
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One evaluation set, by ascending example id: row for row the `examples` axis of a `Population`."""
+
+    evaluation_set: str
+    example_ids: np.ndarray
+    """int64 [examples]"""
+    labels: np.ndarray
+    """uint16 [examples]"""
+    keys: tuple[str, ...]
+    """Where each image is found in its source: a path, or an index."""
+    groups: dict[str, np.ndarray]
+    """Each [examples], as it was given: bool, integers or text."""
+    class_names: tuple[str, ...]
+
+
+def write_examples(
+    storage: Storage,
+    evaluation_set: str,
+    example_ids: np.ndarray,
+    labels: np.ndarray,
+    keys: Sequence[str],
+    groups: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+) -> None:
+    """Write integers [examples], one key an example, and any number of group columns, each [examples].
+
+    Raises StoreError where an example id is doubled or a group has the name of another column.
+    """
+    order = np.argsort(example_ids, kind="stable")
+    ids = np.asarray(example_ids, np.int64)[order]
+    doubled = ids[1:][ids[1:] == ids[:-1]]
+    if len(doubled):
+        raise StoreError(f"evaluation set {evaluation_set}: example id {doubled[0]} is doubled")
+    reserved = sorted(set(groups) & set(schema.EXAMPLES.names))
+    if reserved:
+        raise StoreError(f"evaluation set {evaluation_set}: no group can be called {' or '.join(reserved)}")
+    group_columns = {name: pa.array(np.asarray(values)[order]) for name, values in groups.items()}
+    columns = [ids, np.asarray(labels).astype(np.uint16)[order], [keys[row] for row in order], *group_columns.values()]
+    fields = schema.examples_schema({name: column.type for name, column in group_columns.items()})
+    metadata = {
+        "schema_version": str(schema.VERSION),
+        "evaluation_set": evaluation_set,
+        "class_names": json.dumps(list(class_names)),
+    }
+    table = pa.table(columns, schema=fields.with_metadata(metadata))
+    write_parquet(storage, paths.examples(evaluation_set), [table], schema.examples_writer(groups))
+
+
+def read_examples(storage: Storage, evaluation_set: str) -> Examples:
+    """Raises StoreError where the file is absent or damaged."""
+    path = paths.examples(evaluation_set)
+    try:
+        with open_parquet(storage, path) as file:
+            table = file.read(use_threads=False)
+            class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
+            columns = {name: to_numpy(table[name]) for name in table.column_names if name != schema.KEY}
+            keys = tuple(table[schema.KEY].to_pylist())
+    except FileNotFoundError as error:
+        raise StoreError(f"{error}: the sweep writes it when it starts") from error
+    return Examples(
+        evaluation_set=evaluation_set,
+        example_ids=columns.pop(schema.EXAMPLE_ID),
+        labels=columns.pop(schema.LABEL),
+        keys=keys,
+        groups=columns,
+        class_names=class_names,
+    )

@@ -1,0 +1,90 @@
+"""Which members are finished: a record, its checkpoint, and predictions on every wanted suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from ..errors import StoreError
+from ..identity import MemberSpec, Plan
+from ..records import MemberRecord
+from . import paths
+from .storage import Storage
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What of a plan is finished."""
+
+    records: dict[str, MemberRecord]
+    """The complete members by member id, in the plan's order."""
+    missing: tuple[MemberSpec, ...]
+    """All others, in the plan's order."""
+
+
+def write_record(storage: Storage, record: MemberRecord) -> None:
+    """Mark a member as finished; write its checkpoint and predictions before."""
+    path = paths.member(record.variant_id, record.seed)
+    storage.write_bytes(path, record.model_dump_json(indent=2).encode() + b"\n")
+
+
+def read_records(storage: Storage) -> list[MemberRecord]:
+    """Every record of the storage, by variant id and seed; StoreError where one is damaged."""
+    records = _read(storage, storage.list_files(paths.MEMBERS))
+    return sorted(records, key=lambda record: (record.variant_id, record.seed))
+
+
+def completeness(storage: Storage, plan: Plan, suites: Iterable[str]) -> Completeness:
+    """Find the plan's members that need no more work.
+
+    Lists each folder once and reads the records that are there. Raises StoreError where a record is damaged, or
+    stands in the place of a member of this plan with another member id.
+    """
+    suites = tuple(suites)
+    folders = [paths.MEMBERS, paths.CHECKPOINTS, *map(paths.suite_predictions, suites)]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        files = {path for listed in pool.map(storage.list_files, folders) for path in listed}
+    recorded = [spec for spec in plan.members if paths.member(spec.variant_id, spec.seed) in files]
+    read = _read(storage, [paths.member(spec.variant_id, spec.seed) for spec in recorded])
+    records = {}
+    for spec, record in zip(recorded, read, strict=True):
+        _check_own(storage, spec, record)
+        if files.issuperset(_needed(record, suites)):
+            records[spec.member_id] = record
+    return Completeness(records, tuple(spec for spec in plan.members if spec.member_id not in records))
+
+
+def _needed(record: MemberRecord, suites: Iterable[str]) -> list[str]:
+    """The files of a complete member; one that stored no checkpoint says so by its size of 0."""
+    needed = [paths.predictions(suite, record.variant_id, record.seed) for suite in suites]
+    if record.checkpoint_bytes:
+        needed.append(paths.checkpoint(record.variant_id, record.seed))
+    return needed
+
+
+def _check_own(storage: Storage, spec: MemberSpec, record: MemberRecord) -> None:
+    if record.member_id != spec.member_id:
+        path = paths.member(spec.variant_id, spec.seed)
+        raise StoreError(
+            f"{path} in {storage} is of member {record.member_id}, the recipe's {spec.variant_id} with seed "
+            f"{spec.seed} is {spec.member_id}: the variant's settings differ; use another name or storage"
+        )
+
+
+def _read(storage: Storage, files: list[str]) -> list[MemberRecord]:
+    with ThreadPoolExecutor(storage.num_threads) as pool:
+        contents = pool.map(storage.read_bytes, files)
+        return [_parse(storage, path, data) for path, data in zip(files, contents, strict=True)]
+
+
+def _parse(storage: Storage, path: str, data: bytes) -> MemberRecord:
+    try:
+        return MemberRecord.model_validate_json(data)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        raise StoreError(
+            f"{path} in {storage} cannot be read: {message}; delete it, and the sweep makes the member again"
+        ) from error

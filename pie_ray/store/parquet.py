@@ -1,0 +1,51 @@
+"""Tables to and from whole Parquet files, with pages checked against their checksums on reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import StoreError
+from .storage import Storage
+
+
+def write_parquet(storage: Storage, path: str, row_groups: Sequence[pa.Table], options: dict[str, Any]) -> None:
+    """Write one file with a row group a table; the first table's metadata becomes the file's.
+
+    All is serialised before the storage is touched: a Parquet writer on the storage itself would publish half a file
+    when it fails.
+    """
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, row_groups[0].schema, **options) as writer:
+        for table in row_groups:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+    storage.write_bytes(path, sink.getvalue())
+
+
+@contextmanager
+def open_parquet(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
+    """Open a file for the `with` block; StoreError for damage found there, FileNotFoundError where there is no file."""
+    with storage.open_input(path) as source, explaining_damage(storage, path):
+        yield pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not storage.is_local)
+
+
+@contextmanager
+def explaining_damage(storage: Storage, path: str) -> Iterator[None]:
+    """Turn what a parser raises on damaged bytes into a StoreError that names the file."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} in {storage} cannot be read: {_first_line(error)}; delete the file, and the same command makes "
+            "it again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

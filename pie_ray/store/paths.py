@@ -1,0 +1,49 @@
+"""The only maker of paths, all relative to one sweep's storage.
+
+`<storage>/<sweep name>/`
+    recipe.yaml  manifest.json
+    examples/<evaluation set>.parquet
+    checkpoints/<variant_id>/<seed>.safetensors
+    predictions/<suite>/<variant_id>/<seed>.parquet
+    members/<variant_id>/<seed>.json                      a MemberRecord, written last
+    analysis/<table>.parquet  analysis/figures/<name>.png
+    report/index.html
+"""
+
+from __future__ import annotations
+
+RECIPE = "recipe.yaml"
+MANIFEST = "manifest.json"
+REPORT = "report/index.html"
+
+CHECKPOINTS = "checkpoints"
+MEMBERS = "members"
+
+
+def examples(evaluation_set: str) -> str:
+    return f"examples/{evaluation_set}.parquet"
+
+
+def checkpoint(variant_id: str, seed: int) -> str:
+    return f"{CHECKPOINTS}/{variant_id}/{seed}.safetensors"
+
+
+def suite_predictions(suite: str) -> str:
+    """The folder of a suite's predictions."""
+    return f"predictions/{suite}"
+
+
+def predictions(suite: str, variant_id: str, seed: int) -> str:
+    return f"{suite_predictions(suite)}/{variant_id}/{seed}.parquet"
+
+
+def member(variant_id: str, seed: int) -> str:
+    return f"{MEMBERS}/{variant_id}/{seed}.json"
+
+
+def table(name: str) -> str:
+    return f"analysis/{name}.parquet"
+
+
+def figure(name: str) -> str:
+    return f"analysis/figures/{name}.png"

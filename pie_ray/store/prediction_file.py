@@ -1,0 +1,111 @@
+"""One member's predictions on one suite as a Parquet file: what its metadata says, writing it, and reading one set.
+
+Each evaluation set is one row group, so that reading a set skips the others. The metadata holds a digest of each set's
+example ids and labels: members are compared by it without reading either column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..identity import MemberSpec
+from . import paths, schema
+from .parquet import write_parquet
+from .storage import Storage
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """One evaluation set of a file."""
+
+    name: str
+    num_rows: int
+    examples: str
+    """Digest of the example ids and labels in their order."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A predictions file's metadata; the sets are in the order of the row groups."""
+
+    member_id: str
+    variant_id: str
+    seed: int
+    suite: str
+    evaluation_sets: tuple[SetInfo, ...]
+
+    def to_metadata(self) -> dict[str, str]:
+        return {
+            "schema_version": str(schema.VERSION),
+            "member_id": self.member_id,
+            "variant_id": self.variant_id,
+            "seed": str(self.seed),
+            "suite": self.suite,
+            "num_rows": str(sum(part.num_rows for part in self.evaluation_sets)),
+            "evaluation_sets": json.dumps([vars(part) for part in self.evaluation_sets]),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[bytes, bytes] | None) -> Self:
+        """Raises KeyError or ValueError where the metadata are not ours."""
+        texts = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+        if texts["schema_version"] != str(schema.VERSION):
+            raise ValueError(f"its schema version is {texts['schema_version']}, this pie_ray reads {schema.VERSION}")
+        return cls(
+            member_id=texts["member_id"],
+            variant_id=texts["variant_id"],
+            seed=int(texts["seed"]),
+            suite=texts["suite"],
+            evaluation_sets=tuple(SetInfo(**part) for part in json.loads(texts["evaluation_sets"])),
+        )
+
+
+def write_predictions(storage: Storage, spec: MemberSpec, suite: str, table: pa.Table) -> None:
+    """Write the table of a `PredictionCollector`, sorted as it is, at once and in full."""
+    row_groups = dict(_by_evaluation_set(table))
+    sets = tuple(_describe(name, part) for name, part in row_groups.items())
+    metadata = FileInfo(spec.member_id, spec.variant_id, spec.seed, suite, sets).to_metadata()
+    write_parquet(
+        storage,
+        paths.predictions(suite, spec.variant_id, spec.seed),
+        [part.replace_schema_metadata(metadata) for part in row_groups.values()],
+        schema.predictions_writer(table.schema),
+    )
+
+
+def read_columns(file: pq.ParquetFile, set_index: int, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of one evaluation set, each [examples]; logits [examples, classes]. KeyError where one is absent."""
+    table = file.read_row_group(set_index, columns=list(columns), use_threads=False)
+    return {name: to_numpy(table[name]) for name in columns}
+
+
+def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
+    return np.asarray(column.to_numpy())
+
+
+def _by_evaluation_set(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The runs of equal evaluation sets, each with a dictionary of its one name."""
+    index = table.schema.get_field_index(schema.EVALUATION_SET)
+    column = table[index].combine_chunks()
+    codes = column.indices.to_numpy()
+    starts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
+    for start, end in zip(starts, [*starts[1:], len(codes)], strict=True):
+        name = column[start].as_py()
+        names = schema.constant(name, end - start)
+        yield name, table.slice(start, end - start).set_column(index, table.field(index), names)
+
+
+def _describe(name: str, part: pa.Table) -> SetInfo:
+    digest = hashlib.sha256(part[schema.EXAMPLE_ID].to_numpy().tobytes())
+    digest.update(part[schema.LABEL].to_numpy().tobytes())
+    return SetInfo(name=name, num_rows=part.num_rows, examples=digest.hexdigest()[:16])

@@ -1,0 +1,172 @@
+"""A population's predictions as arrays, member axis first.
+
+Legend: `members` is the seeds that were found, in the order asked for; `examples` is one evaluation set's, by
+ascending example id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ..errors import StoreError
+from . import paths, schema
+from .parquet import open_parquet
+from .prediction_file import FileInfo, read_columns
+from .storage import Storage
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """The members of one variant on one evaluation set."""
+
+    variant_id: str
+    evaluation_set: str
+    seeds: tuple[int, ...]
+    """[members]"""
+    example_ids: np.ndarray
+    """int64 [examples], ascending."""
+    labels: np.ndarray
+    """uint16 [examples]"""
+    arrays: dict[str, np.ndarray]
+    """Each column [members, examples], in its stored type; logits [members, examples, classes]."""
+    missing_seeds: tuple[int, ...]
+    """Seeds that were asked for and are not on the storage."""
+
+    @property
+    def num_members(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What is read of one member."""
+
+    path: str
+    digest: str
+    columns: dict[str, np.ndarray]
+
+
+@final
+class PredictionStore:
+    """Reads the predictions of a sweep. After
+
+        dense = PredictionStore(Storage("results").child("demo")).read_population("clean", "test", "dense", range(30))
+
+    `dense.arrays["prediction"]` is uint16 [members, examples].
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def read_population(
+        self,
+        suite: str,
+        evaluation_set: str,
+        variant_id: str,
+        seeds: Iterable[int],
+        columns: Iterable[str] = (schema.PREDICTION,),
+        *,
+        member_ids: Mapping[int, str] | None = None,
+    ) -> Population:
+        """Read `columns` of those members that are on the storage; none of them may be.
+
+        `member_ids`, by seed, refuses members of another recipe. Raises StoreError where a file is damaged, is another
+        member's or holds no such evaluation set or column, and where members disagree on examples or labels.
+        """
+        seeds, columns = tuple(seeds), tuple(columns)
+        assert set(columns) <= {*schema.PREDICTIONS.names, schema.LOGITS}, columns
+        read = _MemberReader(self.storage, suite, evaluation_set, variant_id, columns, member_ids or {})
+        with ThreadPoolExecutor(self.storage.num_threads) as pool:
+            found = {seed: part for seed, part in zip(seeds, pool.map(read, seeds), strict=True) if part is not None}
+        parts = list(found.values())
+        identity = read.identity(parts[0].path) if parts else _NO_IDENTITY
+        for part in parts[1:]:
+            if part.digest != parts[0].digest:
+                _refuse_mixture(self.storage, parts[0].path, identity, part.path, read.identity(part.path))
+        return Population(
+            variant_id=variant_id,
+            evaluation_set=evaluation_set,
+            seeds=tuple(found),
+            example_ids=identity[schema.EXAMPLE_ID],
+            labels=identity[schema.LABEL],
+            arrays={name: _stack(name, [part.columns[name] for part in parts]) for name in columns},
+            missing_seeds=tuple(seed for seed in seeds if seed not in found),
+        )
+
+
+_IDENTITY = (schema.EXAMPLE_ID, schema.LABEL)
+_NO_IDENTITY: dict[str, np.ndarray] = {schema.EXAMPLE_ID: np.empty(0, np.int64), schema.LABEL: np.empty(0, np.uint16)}
+
+
+@dataclass(frozen=True)
+class _MemberReader:
+    """Reads one evaluation set of one member after the other; called from several threads."""
+
+    storage: Storage
+    suite: str
+    evaluation_set: str
+    variant_id: str
+    columns: tuple[str, ...]
+    member_ids: Mapping[int, str]
+
+    def __call__(self, seed: int) -> _Part | None:
+        """The member's columns; None where it is not on the storage."""
+        path = paths.predictions(self.suite, self.variant_id, seed)
+        try:
+            return self._read(path, self.columns, self.member_ids.get(seed))
+        except FileNotFoundError:
+            return None
+
+    def identity(self, path: str) -> dict[str, np.ndarray]:
+        """The example ids and labels of a file."""
+        return self._read(path, _IDENTITY, None).columns
+
+    def _read(self, path: str, columns: tuple[str, ...], member_id: str | None) -> _Part:
+        with open_parquet(self.storage, path) as file:
+            info = FileInfo.from_metadata(file.metadata.metadata)
+            if member_id not in (None, info.member_id):
+                raise StoreError(
+                    f"{path} in {self.storage} is of member {info.member_id}, the recipe's is {member_id}: "
+                    "use another name or storage"
+                )
+            names = [part.name for part in info.evaluation_sets]
+            if self.evaluation_set not in names:
+                raise StoreError(
+                    f"{path} in {self.storage} holds no evaluation set {self.evaluation_set}, only {', '.join(names)}"
+                )
+            if schema.LOGITS in columns and schema.LOGITS not in file.schema_arrow.names:
+                raise StoreError(
+                    f"{path} in {self.storage} holds no logits: they are stored where evaluation.store_logits is true"
+                )
+            index = names.index(self.evaluation_set)
+            return _Part(path, info.evaluation_sets[index].examples, read_columns(file, index, columns))
+
+
+def _stack(name: str, rows: list[np.ndarray]) -> np.ndarray:
+    if rows:
+        return np.stack(rows)
+    return np.empty((0, 0), schema.numpy_type(name))
+
+
+def _refuse_mixture(
+    storage: Storage, path: str, identity: dict[str, np.ndarray], other_path: str, other: dict[str, np.ndarray]
+) -> None:
+    """Raise a StoreError that names the first example in which two files differ."""
+    labels = dict(zip(*(identity[name].tolist() for name in _IDENTITY), strict=True))
+    other_labels = dict(zip(*(other[name].tolist() for name in _IDENTITY), strict=True))
+    differing = [key for key in labels | other_labels if labels.get(key) != other_labels.get(key)]
+    if not differing:
+        raise StoreError(f"the metadata of {path} or {other_path} in {storage} are damaged: delete both")
+    example = min(differing)
+    told, other_told = (
+        f"has label {known[example]}" if example in known else "is absent" for known in (labels, other_labels)
+    )
+    raise StoreError(
+        f"{path} and {other_path} in {storage} were made on different examples: "
+        f"example {example} {told} in the first, {other_told} in the second"
+    )
