@@ -39,13 +39,14 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state.items()}
-        return save(state, metadata={"member_id": self.facts.member_id, "facts": json.dumps(asdict(self.facts))})
+        metadata = {"member_id": self.facts.member_id, "facts": json.dumps(asdict(self.facts))}
+        return _with_sorted_header(save(state, metadata=metadata))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str) -> Checkpoint:
         """Raises StoreError, naming `source`, where the bytes are no checkpoint of ours."""
         try:
-            facts: dict[str, Any] = json.loads(_metadata(data)["facts"])
+            facts: dict[str, Any] = json.loads(_header(data)[0]["__metadata__"]["facts"])
             return cls(facts=Facts(**facts), state=load(data))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
@@ -53,7 +54,16 @@ class Checkpoint:
             ) from error
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    header_length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + header_length])["__metadata__"]
-    return metadata
+def _header(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """A safetensors file's JSON header and the tensors' bytes behind it."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8:end])
+    return header, data[end:]
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """The library writes its metadata in an order that differs from process to process."""
+    header, tensors = _header(data)
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + tensors

@@ -17,8 +17,8 @@ from .schedule import mask_updates
 class GradualMagnitudePruning:
     """Recompute masks on the cubic schedule and hold pruned weights at zero after every optimizer step.
 
-    Weights are multiplied by their masks after the update, so neither momentum nor weight decay can bring a pruned
-    weight back; at the next update its magnitude is zero, so it stays pruned.
+    Weights are multiplied by their masks after the optimizer's step and before new masks are chosen, so neither
+    momentum nor weight decay can bring a pruned weight back: its magnitude is zero, and it stays pruned.
     """
 
     def __init__(self, network: nn.Module, pruning: MagnitudePruning, num_steps: int) -> None:
@@ -32,8 +32,12 @@ class GradualMagnitudePruning:
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Keep the masks, recomputed where the schedule says so, after `step` finished steps."""
+        self._apply()
         if step in self.updates:
             self.masks = MASKS[self.pruning.scope](self.weights, self.updates[step])
+            self._apply()
+
+    def _apply(self) -> None:
         for name, mask in self.masks.items():
             self.weights[name].mul_(mask)
 

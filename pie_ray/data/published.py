@@ -63,7 +63,7 @@ class Published:
 class Source:
     """Where a data set lies and how to read it.
 
-    `files` are all that the decoded images depend on; none means that reading is as cheap as a cache.
+    `files` are all that the decoded images depend on; where there are none, the images are not cached.
     """
 
     files: tuple[Path, ...]

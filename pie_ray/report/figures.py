@@ -1,7 +1,7 @@
 """Figures of a sweep: as PNG for MLflow and papers, as SVG for the page. The only home of matplotlib.
 
 The SVG takes its colours from the page (`currentColor`, `--muted`, `--reference`, `--variant`), so that it follows
-dark mode, and leaves its text as text.
+dark mode; it leaves text as text, and the legend to the page.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 NUM_CLASSES_SHOWN = 30
 
 _PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", REFERENCE: "var(--reference)", VARIANT: "var(--variant)"}
-_PNG_INCHES, _SVG_INCHES = 10.0, 5.2
+_PNG_INCHES, _SVG_INCHES, _SMALL_SVG_INCHES = 10.0, 4.8, 3.7
 _PNG_DPI = 140
 _NUM_COLUMNS = 3
 
@@ -58,6 +59,8 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.1,
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "pie_ray",
 }
@@ -79,7 +82,8 @@ def class_impact(classes: pd.DataFrame) -> bytes:
     """PNG: each class's recall change beyond the overall change, a panel a variant, the significant ones filled."""
     panels = _class_panels(classes) or {"Classes": []}
     height = _height(max(len(rows) for rows in panels.values()), row_inches=0.18)
-    drawn = [(draw_classes(variant_id), rows) for variant_id, rows in panels.items()]
+    reach = _reach(panels)
+    drawn = [(draw_classes(variant_id, reach), rows) for variant_id, rows in panels.items()]
     return _png(drawn, height, num_columns=min(len(drawn), _NUM_COLUMNS))
 
 
@@ -100,9 +104,13 @@ def reduced_accuracy_svg(summary: pd.DataFrame) -> str:
 
 def class_impact_svgs(classes: pd.DataFrame) -> dict[str, str]:
     """Variant id -> its panel."""
+    panels = _class_panels(classes)
+    reach = _reach(panels)
     return {
-        variant_id: _svg(draw_classes(variant_id), rows, _height(len(rows), row_inches=0.2))
-        for variant_id, rows in _class_panels(classes).items()
+        variant_id: _svg(
+            draw_classes(variant_id, reach), rows, _height(len(rows), row_inches=0.2), width=_SMALL_SVG_INCHES
+        )
+        for variant_id, rows in panels.items()
     }
 
 
@@ -125,6 +133,11 @@ def _class_panels(classes: pd.DataFrame) -> dict[str, Rows]:
     return panels
 
 
+def _reach(panels: dict[str, Rows]) -> float:
+    """The largest change of any panel, so that all share one scale."""
+    return max((abs(number(row, "normalised_change")) for rows in panels.values() for row in rows), default=0.0)
+
+
 def _height(num_rows: int, row_inches: float = 0.3) -> float:
     return 1.25 + row_inches * max(num_rows, 2)
 
@@ -135,7 +148,9 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # class names may be in any script; the page's own fonts have what matplotlib's has not
+        warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -155,10 +170,9 @@ def _png(panels: Sequence[tuple[Draw, Rows]], height: float, *, num_columns: int
     return buffer.getvalue()
 
 
-def _svg(draw: Draw, rows: Rows, height: float) -> str:
-    with _figure(_SVG_INCHES, height) as figure:
+def _svg(draw: Draw, rows: Rows, height: float, width: float = _SVG_INCHES) -> str:
+    with _figure(width, height) as figure:
         draw(figure.subplots(), rows)
-        _add_legend(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue())
@@ -170,16 +184,17 @@ def _add_legend(figure: Figure) -> None:
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if len(entries) > 1 or "noise floor" in entries:
-        figure.legend(list(entries.values()), list(entries), loc="outside lower right", ncols=min(len(entries), 5))
+    if entries:
+        figure.legend(list(entries.values()), list(entries), loc="outside lower right", ncols=len(entries))
 
 
 def _for_page(svg: str) -> str:
-    """The bare element, scaled by the page, in the page's font and colours."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    """The bare element, scaled by the page, in its font and colours, and with no ids but those it refers to."""
+    view_box = re.search(r'viewBox="[^"]*"', svg)
+    drawing = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r' id="\w+_\d+"| transform="rotate\(-0 [^"]*"| font-family: [^;]*;', "", drawing)
     for colour, ours in _PAGE_COLOURS.items():
-        svg = svg.replace(colour, ours)
-    return svg
+        drawing = drawing.replace(colour, ours)
+    assert view_box is not None
+    return f"<svg {view_box[0]}>{drawing}"

@@ -41,7 +41,7 @@ def draw_accuracy(axes: Axes, rows: Rows) -> None:
     _label_rows(axes, [row["variant_id"] for row in rows])
     axes.margins(x=0.08)
     axes.set_title("Top-1 accuracy")
-    axes.set_xlabel("% of examples: mean and standard deviation over members")
+    axes.set_xlabel("%, mean ± standard deviation over members")
 
 
 def draw_pies(axes: Axes, rows: Rows) -> None:
@@ -52,12 +52,13 @@ def draw_pies(axes: Axes, rows: Rows) -> None:
         if not math.isnan(floor):
             if not math.isnan(spread):
                 axes.barh(position, 2 * spread, left=floor - spread, height=1, color=MUTED, alpha=0.28, linewidth=0)
-            axes.vlines(floor, position - 0.5, position + 0.5, color=INK, linewidth=1.4, label=_once(axes, "noise floor"))
+            label = _once(axes, "noise floor")
+            axes.plot([floor, floor], [position - 0.5, position + 0.5], color=INK, linewidth=1.4, label=label)
     _label_rows(axes, [row["variant_id"] for row in rows])
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
     axes.set_title("Pruning Identified Exemplars")
-    axes.set_xlabel("% of examples whose modal answer changed (bar ends: how many)")
+    axes.set_xlabel("% of examples whose modal answer changed")
 
 
 def _draw_pie_bar(axes: Axes, position: int, row: dict[str, Any]) -> None:
@@ -65,9 +66,8 @@ def _draw_pie_bar(axes: Axes, position: int, row: dict[str, Any]) -> None:
     if math.isnan(share):
         return
     axes.barh(position, share, height=0.56, color=VARIANT, label=_once(axes, "PIEs"))
-    axes.annotate(
-        f"{number(row, 'num_pies'):,.0f}", (share, position), (5, 0), textcoords="offset points", va="center", fontsize=8
-    )
+    count = f"{number(row, 'num_pies'):,.0f}"
+    axes.annotate(count, (share, position), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def draw_reduced(axes: Axes, rows: Rows) -> None:
@@ -84,12 +84,12 @@ def draw_reduced(axes: Axes, rows: Rows) -> None:
     axes.plot([], [], "s", color=MUTED, label="variant")
     _label_rows(axes, [row["variant_id"] for row in rows])
     axes.margins(x=0.05)
-    axes.set_title("Accuracy with and without what was forgotten")
-    axes.set_xlabel("top-1, % of examples")
+    axes.set_title("Top-1 with and without the PIEs")
+    axes.set_xlabel("% of examples")
 
 
-def draw_classes(title: str) -> Draw:
-    """Bars from zero, significant ones filled."""
+def draw_classes(title: str, reach: float) -> Draw:
+    """Bars from zero on a scale from -reach to reach, significant ones filled."""
 
     def draw(axes: Axes, rows: Rows) -> None:
         for position, row in enumerate(rows):
@@ -100,9 +100,9 @@ def draw_classes(title: str) -> Draw:
                 axes.barh(position, change, height=0.7, color=MUTED, alpha=0.45, label=_once(axes, "not significant"))
         axes.axvline(0, color=INK, linewidth=1)
         _label_rows(axes, [shorten(str(row["class_name"])) for row in rows])
-        axes.margins(x=0.06)
+        axes.set_xlim(-105 * reach or -1, 105 * reach or 1)
         axes.set_title(title)
-        axes.set_xlabel("recall change beyond the overall change, points")
+        axes.set_xlabel("recall beyond the overall change, points")
 
     return draw
 

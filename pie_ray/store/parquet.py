@@ -48,4 +48,5 @@ def explaining_damage(storage: Storage, path: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(character for character in line if character.isprintable())

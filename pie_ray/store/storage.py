@@ -21,6 +21,11 @@ from ..errors import StoreError
 _ACCEPTED = "a folder, file:///folder, s3://bucket/folder or gs://bucket/folder"
 _TEMPORARY_SUFFIX = ".pie_ray_tmp"
 
+_OPTIONS = {
+    "s3": "allow_delayed_open=true",  # one PUT an object instead of the three requests of a multipart upload
+    "gs": "retry_limit_seconds=60",  # pyarrow's own is 15 minutes, in which nothing is said
+}
+
 
 @final
 class Storage:
@@ -155,10 +160,11 @@ def _open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def _from_uri(uri: str) -> tuple[Any, Any]:
-    if uri.startswith("s3://"):
-        # One PUT an object instead of three requests for a multipart upload; an older pyarrow does not know it.
-        with suppress(pa.ArrowInvalid):
-            return fs.FileSystem.from_uri(f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true")
+    option = _OPTIONS.get(uri.partition("://")[0])
+    if option is not None and option.partition("=")[0] not in uri:
+        # An older pyarrow does not know the option; the address itself is judged below.
+        with suppress(OSError, pa.ArrowException):
+            return fs.FileSystem.from_uri(f"{uri}{'&' if '?' in uri else '?'}{option}")
     try:
         return fs.FileSystem.from_uri(uri)
     except (OSError, pa.ArrowException) as error:

@@ -71,6 +71,6 @@ def train(
 def _require_finite(loss: Tensor, epoch: int, step: int, rate: float) -> None:
     if not torch.isfinite(loss):
         raise NonFiniteLossError(
-            f"the training loss is {float(loss)} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:.4g}; "
+            f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:.4g}; "
             "lower training.learning_rate, add warm-up, or set training.precision to float32"
         )

@@ -31,11 +31,16 @@ def labels() -> npt.NDArray[np.int64]:
     return load_digits().target.astype(np.int64)
 
 
-def encode(pixels: Pixels) -> bytes:
+def _encode(pixels: Pixels) -> bytes:
     """A PNG file's bytes."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "png")
     return buffer.getvalue()
+
+
+@pytest.fixture
+def encode() -> Callable[[Pixels], bytes]:
+    return _encode
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def write_parquet(pixels: Pixels, labels: npt.NDArray[np.int64]) -> Callable[...
         row_group_size: int = 7,
     ) -> Path:
         data: dict[str, Any] = {
-            "image": [{"bytes": encode(pixels[row]), "path": None} for row in rows],
+            "image": [{"bytes": _encode(pixels[row]), "path": None} for row in rows],
             "label": labels[list(rows)],
         } | (columns or {})
         image_type = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -85,11 +90,11 @@ def image_folder(tmp_path: Path, pixels: Pixels, labels: npt.NDArray[np.int64]) 
         for row in rows:
             path = tmp_path / "digits" / split / f"class{labels[row]}" / f"{row:04d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(pixels[row]))
+            path.write_bytes(_encode(pixels[row]))
     return tmp_path / "digits"
 
 
-def write_idx(path: Path, values: Pixels) -> Path:
+def _write_idx(path: Path, values: Pixels) -> Path:
     """An IDX file of unsigned bytes, gzipped where the name ends in .gz."""
     header = np.array([0x800 + values.ndim, *values.shape], dtype=">u4").tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,13 +104,18 @@ def write_idx(path: Path, values: Pixels) -> Path:
 
 
 @pytest.fixture
+def write_idx() -> Callable[[Path, Pixels], Path]:
+    return _write_idx
+
+
+@pytest.fixture
 def write_idx_files(pixels: Pixels, labels: npt.NDArray[np.int64]) -> Callable[..., Path]:
     """Fashion-MNIST's four files with digits in them: rows 0 to 29 to train, 30 to 39 to test."""
 
     def write(folder: Path, suffix: str = "") -> Path:
         for prefix, rows in (("train", slice(0, 30)), ("t10k", slice(30, 40))):
-            write_idx(folder / f"{prefix}-images-idx3-ubyte{suffix}", pixels[rows])
-            write_idx(folder / f"{prefix}-labels-idx1-ubyte{suffix}", labels[rows].astype(np.uint8))
+            _write_idx(folder / f"{prefix}-images-idx3-ubyte{suffix}", pixels[rows])
+            _write_idx(folder / f"{prefix}-labels-idx1-ubyte{suffix}", labels[rows].astype(np.uint8))
         return folder
 
     return write

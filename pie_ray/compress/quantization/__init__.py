@@ -8,7 +8,7 @@ Every Conv2d and Linear is covered, the first and the last included; everything 
 
 The int8 layers are ours, over the oneDNN kernels that torch registers for its own compiler. Of the library routes, PT2E
 with torch.compile is faster but compiles each member for seconds, and again for a batch of one; torch.ao's FX mode is
-deprecated; neither quantizes convolutions dynamically, nor restores a network without tracing and packing it anew.
+deprecated; neither quantizes convolutions dynamically, nor restores a network without tracing it anew.
 
     quantized = quantize(network, "static_int8", calibration_images=images[:100])
     logits = quantized.forward(batch)

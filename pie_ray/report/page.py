@@ -1,0 +1,105 @@
+"""The report: one HTML page that carries its style, figures and pictures, and asks nothing of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from . import figures, gallery, tables, words
+from .rows import REFERENCE_ID, main_set, number, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+
+def render_report(
+    title: str,
+    summary: pd.DataFrame,
+    classes: pd.DataFrame,
+    pies: pd.DataFrame,
+    class_names: Sequence[str],
+    thumbnails: Mapping[int, bytes],
+    notes: Sequence[str],
+    provenance: Mapping[str, str],
+) -> str:
+    """The page of a sweep, about its main evaluation set: `test`, or else the first.
+
+    Arguments:
+        thumbnails: PNG by example id; an example without one gets a card without a picture.
+        notes: what a reader must know before believing the figures, such as missing members.
+    """
+    evaluation_set = main_set(summary)
+    rows, class_rows = rows_of(summary), rows_of(classes, evaluation_set)
+    worst = words.most_forgetful(rows)
+    parts = {
+        "title": escape(title),
+        "evaluation_set": escape(evaluation_set),
+        "headline": words.headline(rows, class_rows),
+        "tiles": _tiles(rows, worst),
+        "notes": _notes(notes),
+        "variant_table": tables.variant_table(rows, class_rows),
+        "accuracy_figures": _figure(figures.accuracy_svg(summary)) + _figure(figures.pies_svg(summary)),
+        "reduced_figure": _figure(figures.reduced_accuracy_svg(summary)),
+        "class_section": _class_section(classes),
+        "other_sets": _other_sets(summary, evaluation_set),
+        "provenance": tables.definition_list(dict(provenance)),
+    }
+    by_variant = gallery.pies_by_variant(rows_of(pies, evaluation_set))
+    chosen = "" if worst is None else str(worst["variant_id"])
+    parts |= _gallery(by_variant, chosen, class_names, thumbnails)
+    return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(parts)
+
+
+def _tiles(rows: list[Row], worst: Row | None) -> str:
+    reference: Row = next((row for row in rows if row["variant_id"] == REFERENCE_ID), {})
+    worst = worst or {}
+    num_members = sum(number(row, "num_members") for row in rows)
+    tiles = [
+        (words.count(num_members), f"members of {words.plural(len(rows), 'variant')}"),
+        (words.count(number(reference, "num_examples")), "examples answered by each"),
+        (words.percent(number(reference, "top1_mean")), "top-1 of the reference"),
+        (words.percent(number(worst, "pie_fraction")), "of answers changed at worst"),
+    ]
+    return "".join(f'<div class="tile"><b>{value}</b><span>{escape(label)}</span></div>' for value, label in tiles)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    return f'<aside class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></aside>'
+
+
+def _figure(svg: str) -> str:
+    return f"<figure>{svg}</figure>"
+
+
+def _class_section(classes: pd.DataFrame) -> str:
+    panels = figures.class_impact_svgs(classes)
+    if not panels:
+        return '<p class="muted">No class was compared yet.</p>'
+    return f'<div class="panels">{"".join(_figure(svg) for svg in panels.values())}</div>'
+
+
+def _other_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
+    names = [str(name) for name in summary["evaluation_set"].unique()] if len(summary) else []
+    if not set(names) - {evaluation_set}:
+        return ""
+    table = tables.evaluation_set_table({name: rows_of(summary, name) for name in names})
+    return f'<section><h2>Other evaluation sets</h2><div class="scroll">{table}</div></section>'
+
+
+def _gallery(
+    by_variant: Mapping[str, Sequence[Row]], chosen: str, class_names: Sequence[str], thumbnails: Mapping[int, bytes]
+) -> dict[str, str]:
+    return {
+        "picture_rules": gallery.picture_rules(by_variant, thumbnails),
+        "variant_options": gallery.variant_options(by_variant, chosen),
+        "class_options": gallery.class_options(by_variant, class_names),
+        "cards": gallery.cards(by_variant, class_names, thumbnails)
+        or '<p class="muted">No example\'s modal answer changed.</p>',
+    }

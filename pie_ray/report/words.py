@@ -1,0 +1,88 @@
+"""Numbers as people read them, and the sentence that the page opens with."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+from .rows import REFERENCE_ID, number, variants_of
+
+MISSING = "–"
+
+
+def percent(fraction: float, decimals: int = 1) -> str:
+    return MISSING if math.isnan(fraction) else f"{100 * fraction:.{decimals}f} %"
+
+
+def points(fraction: float) -> str:
+    """A difference of two fractions in percentage points, with its sign; a true minus, as figures have it."""
+    if math.isnan(fraction):
+        return MISSING
+    text = f"{100 * fraction:+.1f}"
+    return "±0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def count(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:,.0f}"
+
+
+def file_size(num_bytes: float) -> str:
+    if math.isnan(num_bytes):
+        return MISSING
+    if num_bytes < 1000:
+        return f"{num_bytes:.0f} B"
+    power = min(int(math.log10(num_bytes) // 3), 3)
+    return f"{num_bytes / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
+
+
+def plural(number_of: float, noun: str, nouns: str = "") -> str:
+    return f"{count(number_of)} {noun if number_of == 1 else nouns or noun + 's'}"
+
+
+def most_forgetful(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The variant with the largest share of PIEs; None where none was compared."""
+    variants = set(variants_of(rows))
+    compared = [row for row in rows if row["variant_id"] in variants and not math.isnan(number(row, "pie_fraction"))]
+    return max(compared, key=lambda row: number(row, "pie_fraction"), default=None)
+
+
+def headline(rows: list[dict[str, Any]], class_rows: list[dict[str, Any]]) -> str:
+    """One sentence of HTML: what compression costs here, for the variant that forgets most."""
+    reference = next((row for row in rows if row["variant_id"] == REFERENCE_ID), None)
+    if reference is None:
+        return "No member of the uncompressed reference is complete yet, so there is nothing to compare."
+    worst = most_forgetful(rows)
+    if worst is None:
+        networks = plural(number(reference, "num_members"), "uncompressed network")
+        top1 = percent(number(reference, "top1_mean"))
+        return f"Top-1 accuracy is <b>{top1}</b> over {networks}; no compressed variant is complete yet."
+    return f"{_accuracy_clause(worst)}, {_pie_clause(worst)}{_class_clause(worst, class_rows)}."
+
+
+def _accuracy_clause(worst: dict[str, Any]) -> str:
+    after, before = number(worst, "top1_mean"), number(worst, "reference_top1_mean")
+    return (
+        f"<b>{escape(str(worst['variant_id']))}</b> networks reach {percent(after)} top-1 against {percent(before)} of "
+        f"the uncompressed ones (<b>{points(after - before)}</b> points)"
+    )
+
+
+def _pie_clause(worst: dict[str, Any]) -> str:
+    num_pies, num_examples = number(worst, "num_pies"), number(worst, "num_examples")
+    if num_pies == 0:
+        return f"and their most frequent answer is as before on all {count(num_examples)} examples"
+    clause = (
+        f"and their most frequent answer is another on <b>{count(num_pies)}</b> of {count(num_examples)} examples "
+        f"(<b>{percent(number(worst, 'pie_fraction'))}</b>"
+    )
+    floor = number(worst, "null_pie_fraction")
+    return clause + (")" if math.isnan(floor) else f"; chance alone moves {percent(floor)})")
+
+
+def _class_clause(worst: dict[str, Any], class_rows: list[dict[str, Any]]) -> str:
+    mine = [row for row in class_rows if row["variant_id"] == worst["variant_id"]]
+    if not mine:
+        return ""
+    num_significant = sum(bool(row["significant"]) for row in mine)
+    return f"; <b>{num_significant}</b> of {plural(len(mine), 'class', 'classes')} moved apart from the rest"

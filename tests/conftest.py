@@ -1,0 +1,41 @@
+"""What the tests share: tiny recipes, and a Ray of their own for those that need one."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+import pytest
+import torch
+
+from pie_ray.config import Recipe
+from pie_ray.recipe import parse_recipe
+
+torch.set_num_threads(1)
+
+TINY = """
+name: tiny
+data: {kind: digits, num_train: 200, num_test: 100}
+model: {kind: small_resnet, width: 4}
+training: {epochs: 2, batch_size: 50, precision: float32}
+population: {num_members: 2}
+variants:
+  - pruning: {kind: magnitude, sparsities: [0.5]}
+  - quantization: [static_int8]
+execution: {tracking: {kind: none}}
+"""
+
+
+@pytest.fixture
+def tiny_text() -> str:
+    """A recipe of 6 members that each take a fraction of a second."""
+    return TINY
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path) -> Recipe:
+    """The tiny recipe with its results in a folder of the test's own."""
+    return parse_recipe(TINY, [f"execution.storage={tmp_path / 'results'}"])

@@ -1,0 +1,102 @@
+"""The house's rooms: who may import whom, and what the light ones must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pie_ray"
+HEAVY = ("torch", "ray", "mlflow", "pyarrow", "pandas", "pydantic", "matplotlib", "torchvision", "sklearn", "rich")
+
+# What a room may import of ours. Rooms that are not listed (stages, console, cli, cluster) may import anything.
+ALLOWED = {
+    "errors": set(),
+    "stats": {"errors"},
+    "config": {"errors"},
+    "identity": {"config", "errors"},
+    "records": {"config"},
+    "recipe": {"config", "errors"},
+    "progress": {"identity", "records"},
+    "data": {"config", "errors"},
+    "models": {"config", "errors"},
+    "compress": {"config", "errors", "identity", "records"},
+    "training": {"config", "errors"},
+    "checkpoint": {"errors", "records"},
+    "store": {"config", "errors", "identity", "records"},
+    "tracking": {"config", "errors", "records"},
+    "report": {"errors"},
+    "member": {"checkpoint", "compress", "config", "data", "errors", "identity", "models", "records", "store", "training"},
+    "analysis": {"config", "errors", "identity", "recipe", "records", "stats", "store"},
+    "study": {"config", "data", "errors", "identity", "models", "recipe", "store"},
+}
+HOMES = {
+    "ray": {"cluster"},
+    "mlflow": {"tracking"},
+    "matplotlib": {"report"},
+    "torch": {"data", "models", "compress", "training", "checkpoint", "member", "study", "cluster"},
+    "rich": {"cli", "console", "stages"},
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, wherever the import stands."""
+    package = ["pie_ray", *path.relative_to(PACKAGE).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "pie_ray" else {module}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path):
+    own = room(path)
+    if own not in ALLOWED:
+        return
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("pie_ray.")} - {own, "__version__"}
+    assert ours <= ALLOWED[own], f"{own} imports {ours - ALLOWED[own]}"
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_heavy_library_has_one_home(library):
+    users = {room(path) for path in FILES if any(name.split(".")[0] == library for name in imports(path))}
+    assert users, f"nothing imports {library}: has it moved?"
+    assert users <= HOMES[library]
+
+
+def loaded_by(statement: str) -> set[str]:
+    script = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_statistics_load_numpy_and_scipy_only():
+    assert not loaded_by("import pie_ray, pie_ray.stats") & set(HEAVY)
+
+
+def test_a_mistaken_recipe_is_told_without_loading_torch_or_ray():
+    heavy = {"torch", "ray", "mlflow", "pyarrow", "matplotlib"}
+    assert not loaded_by("import pie_ray.cli, pie_ray.recipe, pie_ray.identity") & heavy
+
+
+def test_tracking_does_not_load_mlflow_before_it_is_used():
+    assert "mlflow" not in loaded_by("import pie_ray.tracking")
+
+
+def test_the_check_itself_can_fail():
+    assert "pydantic" in loaded_by("import pie_ray.config")

@@ -1,0 +1,143 @@
+"""A recipe is read strictly, and every mistake in it is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pie_ray.errors import RecipeError
+from pie_ray.identity import make_plan
+from pie_ray.recipe import dump_recipe, embedded_recipe, load_recipe, parse_recipe
+
+EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_validates_and_plans(path):
+    recipe = load_recipe(str(path))
+    assert recipe.name == path.stem
+    assert make_plan(recipe).variants[0].variant_id == "dense"
+
+
+def test_the_embedded_recipe_is_the_digits_example():
+    assert embedded_recipe() == next(path for path in EXAMPLES if path.stem == "digits").read_text()
+    assert load_recipe(None).data.kind == "digits"
+
+
+def test_a_dumped_recipe_reads_back_equal(tiny_text):
+    recipe = parse_recipe(tiny_text)
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+def test_overrides_are_yaml_and_reach_into_lists(tiny_text):
+    recipe = parse_recipe(
+        tiny_text,
+        [
+            "training.learning_rate=1e-3",
+            "variants.0.pruning.sparsities=[0.25, 0.75]",
+            "execution.tracking={kind: none}",
+            "evaluation.store_logits=true",
+        ],
+    )
+    assert recipe.training.learning_rate == 0.001
+    assert recipe.variants[0].pruning.sparsities == (0.25, 0.75)
+    assert recipe.evaluation.store_logits is True
+
+
+BROKEN = {
+    # override -> what the message must say
+    "data.kind=cifar": "data.kind: found 'cifar'; accepted: 'digits', 'fashion_mnist', 'parquet'",
+    "data={num_train: 5}": "data.kind: missing; accepted: 'digits'",
+    "data={kind: parquet}": "data.path: missing",
+    "data.image_size=4": "data.image_size: found 4; accepted: greater than or equal to 8",
+    "model={kind: wide_resnet, depth: 20, width: 2}": "model: depth must be 6n + 4 (10, 16, 22, 28, 34, 40), found 20",
+    "model={kind: custom, factory: nocolon}": "model.factory: found 'nocolon'; accepted: text that matches",
+    "model.widht=8": "model.widht: unknown key; did you mean 'width'? accepted: kind, width",
+    "training.epochs=0": "training.epochs: found 0; accepted: greater than 0",
+    "training.epochs=2.5": "training.epochs: found 2.5; accepted: a valid integer",
+    "training.batch_size='64'": "training.batch_size: found '64'; accepted: a valid integer",
+    "training.learning_rate=-1": "training.learning_rate: found -1",
+    "training.learning_rate=.nan": "training.learning_rate: found nan",
+    "training.momentum=0": "training: nesterov needs momentum > 0",
+    "training.precision=float64": "training.precision: found 'float64'; accepted: 'auto', 'float32' or 'bfloat16'",
+    "training.schedule={kind: step, milestones: [3, 2]}": "schedule.milestones must increase and stay below epochs (2)",
+    "training.schedule={kind: cosine, warmup_epochs: 9}": "schedule.warmup_epochs must be below epochs (2), found 9",
+    "population={}": "population.num_members: missing",
+    "population.num_members=0": "population.num_members: found 0; accepted: greater than or equal to 1",
+    "population.base_seed=-1": "population.base_seed: found -1",
+    "variants=[]": "variants: found []; accepted: a list of at least 1 item",
+    "variants.0={}": "variants.0: needs pruning, quantization or both",
+    "variants.0.pruning.sparsities=[1.0]": "variants.0.pruning.sparsities.0: found 1.0; accepted: less than 1",
+    "variants.0.pruning.sparsities=[]": "variants.0.pruning.sparsities: found []; accepted: a list of at least 1 item",
+    "variants.0.pruning.scopes=[network]": "variants.0.pruning.scopes.0: found 'network'; accepted: 'layer' or 'global'",
+    "variants.0.pruning.schedule={begin: 0.9}": "schedule: begin must be below end, found begin 0.9 and end 0.75",
+    "variants.1.quantization=[int4]": "variants.1.quantization.0: found 'int4'; accepted: 'float16', 'dynamic_int8'",
+    "execution.gpus_per_member=1.5": "execution: gpus_per_member above 1 must be whole, found 1.5",
+    "execution.tracking={}": "execution.tracking.kind: missing; accepted: 'mlflow', 'none'",
+    "name=a/b": "name: found 'a/b'",
+    "sede=1": "sede: unknown key; accepted: name, data",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), BROKEN.items(), ids=BROKEN)
+def test_a_mistake_is_told_with_its_path_what_was_found_and_what_is_accepted(tiny_text, override, message):
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tiny_text, [override])
+    assert message in str(caught.value)
+    assert "1 mistake\n" in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tiny_text):
+    with pytest.raises(RecipeError, match=r"3 mistakes") as caught:
+        parse_recipe(tiny_text, ["training.epochs=0", "model.widht=8", "population.num_members=x"])
+    assert all(path in str(caught.value) for path in ("training.epochs", "model.widht", "population.num_members"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "line 1, column 6: not valid YAML"),
+        ("- 1\n", "found a list, expected a mapping"),
+        ("", "found nothing, expected a mapping"),
+        ("name: a\nname: b\n", "line 1, column 1: not valid YAML: the key 'name' stands twice"),
+        ("name: !!python/object:os.system {}\n", "not valid YAML"),
+    ],
+)
+def test_text_that_is_no_recipe(text, message):
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, source="my.yaml")
+    assert str(caught.value).startswith("my.yaml") and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("variants.9.quantization=[float16]", "'9' is no index of a list of 2"),
+        ("name.first=x", "name is text, which has no keys"),
+    ],
+)
+def test_an_override_that_cannot_be_applied(tiny_text, override, message):
+    with pytest.raises(RecipeError, match="--set") as caught:
+        parse_recipe(tiny_text, [override])
+    assert message in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*absent.yaml: No such file"):
+        load_recipe(str(tmp_path / "absent.yaml"))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        load_recipe(str(tmp_path / "binary.yaml"))
+
+
+def test_the_recipe_is_frozen(tiny_recipe):
+    with pytest.raises(ValueError, match="frozen"):
+        tiny_recipe.training.epochs = 3
+
+
+def test_dumped_defaults_are_written_out(tiny_recipe):
+    assert yaml.safe_load(dump_recipe(tiny_recipe))["training"]["momentum"] == 0.9
