@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,12 +51,15 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]
             "object_store_memory": OBJECT_STORE_BYTES,
             "_node_ip_address": "127.0.0.1",
         }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is None:
             raise
         raise InputError(f"address: no Ray cluster answers at {address!r} ({error})") from error
+    # Ray replaces the handler with one that ends the process at once.
+    signal.signal(signal.SIGTERM, on_sigterm)
     if not verbose:
         for name in ("ray", "ray.tune", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,7 +1,7 @@
 """Figures of a sweep: as PNG for MLflow and papers, as SVG for the page. The only home of matplotlib.
 
 The SVG takes its colours from the page (`currentColor`, `--muted`, `--reference`, `--variant`), so that it follows
-dark mode; it leaves text as text, and the legend to the page.
+dark mode. Title, unit and legend are left to the page, which breaks their lines as its width allows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .panels import (
@@ -36,8 +37,9 @@ NUM_CLASSES_SHOWN = 30
 
 _PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", REFERENCE: "var(--reference)", VARIANT: "var(--variant)"}
 _PNG_INCHES, _SVG_INCHES, _SMALL_SVG_INCHES = 10.0, 4.8, 3.7
+_HEADING_INCHES = 0.6
 _PNG_DPI = 140
-_NUM_COLUMNS = 3
+_SHORT_NAME = 12
 
 _STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -66,6 +68,15 @@ _STYLE: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class PagePanel:
+    """One panel for the page: `svg` is an element to be put into HTML."""
+
+    title: str
+    unit: str
+    svg: str
+
+
 def accuracy_and_pies(summary: pd.DataFrame) -> bytes:
     """PNG: top-1 of every variant with its spread over members, beside its PIEs and the noise floor."""
     rows = rows_of(summary)
@@ -84,30 +95,32 @@ def class_impact(classes: pd.DataFrame) -> bytes:
     height = _height(max(len(rows) for rows in panels.values()), row_inches=0.18)
     reach = _reach(panels)
     drawn = [(draw_classes(variant_id, reach), rows) for variant_id, rows in panels.items()]
-    return _png(drawn, height, num_columns=min(len(drawn), _NUM_COLUMNS))
+    unit = "change of recall beyond the overall change, percentage points"
+    longest = max((len(str(row["class_name"])) for rows in panels.values() for row in rows), default=0)
+    return _png(drawn, height, num_columns=min(len(drawn), 3 if longest <= _SHORT_NAME else 2), unit=unit)
 
 
-def accuracy_svg(summary: pd.DataFrame) -> str:
+def accuracy_panel(summary: pd.DataFrame) -> PagePanel:
     rows = rows_of(summary)
-    return _svg(draw_accuracy, rows, _height(len(rows)))
+    return _page_panel(draw_accuracy, rows, _height(len(rows)))
 
 
-def pies_svg(summary: pd.DataFrame) -> str:
+def pies_panel(summary: pd.DataFrame) -> PagePanel:
     rows = rows_of(summary)
-    return _svg(draw_pies, rows, _height(len(rows)))
+    return _page_panel(draw_pies, rows, _height(len(rows)))
 
 
-def reduced_accuracy_svg(summary: pd.DataFrame) -> str:
+def reduced_accuracy_panel(summary: pd.DataFrame) -> PagePanel:
     rows = _compressed(summary)
-    return _svg(draw_reduced, rows, _height(len(rows), row_inches=0.5))
+    return _page_panel(draw_reduced, rows, _height(len(rows), row_inches=0.5))
 
 
-def class_impact_svgs(classes: pd.DataFrame) -> dict[str, str]:
+def class_impact_panels(classes: pd.DataFrame) -> dict[str, PagePanel]:
     """Variant id -> its panel."""
     panels = _class_panels(classes)
     reach = _reach(panels)
     return {
-        variant_id: _svg(
+        variant_id: _page_panel(
             draw_classes(variant_id, reach), rows, _height(len(rows), row_inches=0.2), width=_SMALL_SVG_INCHES
         )
         for variant_id, rows in panels.items()
@@ -156,7 +169,10 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
         yield figure
 
 
-def _png(panels: Sequence[tuple[Draw, Rows]], height: float, *, num_columns: int, share_rows: bool = False) -> bytes:
+def _png(
+    panels: Sequence[tuple[Draw, Rows]], height: float, *, num_columns: int, share_rows: bool = False, unit: str = ""
+) -> bytes:
+    """`unit` stands once below all panels, where they share one."""
     num_lines = math.ceil(len(panels) / num_columns)
     with _figure(_PNG_INCHES, height * num_lines) as figure:
         grid = figure.subplots(num_lines, num_columns, squeeze=False, sharey=share_rows)
@@ -164,18 +180,26 @@ def _png(panels: Sequence[tuple[Draw, Rows]], height: float, *, num_columns: int
             axes.remove()
         for axes, (draw, rows) in zip(grid.flat, panels, strict=False):
             draw(axes, rows)
+            if unit:
+                axes.set_xlabel("")
+        if unit:
+            figure.supxlabel(unit, fontsize=9)
         _add_legend(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="white")
     return buffer.getvalue()
 
 
-def _svg(draw: Draw, rows: Rows, height: float, width: float = _SVG_INCHES) -> str:
-    with _figure(width, height) as figure:
-        draw(figure.subplots(), rows)
+def _page_panel(draw: Draw, rows: Rows, height: float, width: float = _SVG_INCHES) -> PagePanel:
+    with _figure(width, height - _HEADING_INCHES) as figure:
+        axes = figure.subplots()
+        draw(axes, rows)
+        title, unit = axes.get_title(loc="left"), axes.get_xlabel()
+        axes.set_title("")
+        axes.set_xlabel("")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _for_page(buffer.getvalue())
+    return PagePanel(title, unit, _for_page(buffer.getvalue()))
 
 
 def _add_legend(figure: Figure) -> None:

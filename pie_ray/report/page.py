@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -34,7 +35,9 @@ def render_report(
         notes: what a reader must know before believing the figures, such as missing members.
     """
     evaluation_set = main_set(summary)
-    rows, class_rows = rows_of(summary), rows_of(classes, evaluation_set)
+    rows = rows_of(summary)
+    # a class without examples has no recall
+    class_rows = [row for row in rows_of(classes, evaluation_set) if not math.isnan(number(row, "normalised_change"))]
     worst = words.most_forgetful(rows)
     parts = {
         "title": escape(title),
@@ -43,8 +46,8 @@ def render_report(
         "tiles": _tiles(rows, worst),
         "notes": _notes(notes),
         "variant_table": tables.variant_table(rows, class_rows),
-        "accuracy_figures": _figure(figures.accuracy_svg(summary)) + _figure(figures.pies_svg(summary)),
-        "reduced_figure": _figure(figures.reduced_accuracy_svg(summary)),
+        "accuracy_figures": _figure(figures.accuracy_panel(summary)) + _figure(figures.pies_panel(summary)),
+        "reduced_figure": _figure(figures.reduced_accuracy_panel(summary)),
         "class_section": _class_section(classes),
         "other_sets": _other_sets(summary, evaluation_set),
         "provenance": tables.definition_list(dict(provenance)),
@@ -74,15 +77,16 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<aside class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></aside>'
 
 
-def _figure(svg: str) -> str:
-    return f"<figure>{svg}</figure>"
+def _figure(panel: figures.PagePanel) -> str:
+    title, unit = escape(panel.title), escape(panel.unit)
+    return f'<figure class="plot"><figcaption><b>{title}</b> <small>{unit}</small></figcaption>{panel.svg}</figure>'
 
 
 def _class_section(classes: pd.DataFrame) -> str:
-    panels = figures.class_impact_svgs(classes)
+    panels = figures.class_impact_panels(classes)
     if not panels:
         return '<p class="muted">No class was compared yet.</p>'
-    return f'<div class="panels">{"".join(_figure(svg) for svg in panels.values())}</div>'
+    return f'<div class="panels">{"".join(_figure(panel) for panel in panels.values())}</div>'
 
 
 def _other_sets(summary: pd.DataFrame, evaluation_set: str) -> str:

@@ -66,8 +66,10 @@ def _draw_pie_bar(axes: Axes, position: int, row: dict[str, Any]) -> None:
     if math.isnan(share):
         return
     axes.barh(position, share, height=0.56, color=VARIANT, label=_once(axes, "PIEs"))
+    floor_end = 100 * (number(row, "null_pie_fraction") + number(row, "null_pie_std"))
+    label_at = floor_end if share < floor_end else share
     count = f"{number(row, 'num_pies'):,.0f}"
-    axes.annotate(count, (share, position), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.annotate(count, (label_at, position), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def draw_reduced(axes: Axes, rows: Rows) -> None:
@@ -101,8 +103,8 @@ def draw_classes(title: str, reach: float) -> Draw:
         axes.axvline(0, color=INK, linewidth=1)
         _label_rows(axes, [shorten(str(row["class_name"])) for row in rows])
         axes.set_xlim(-105 * reach or -1, 105 * reach or 1)
-        axes.set_title(title)
-        axes.set_xlabel("recall beyond the overall change, points")
+        axes.set_title(shorten(title, 34))
+        axes.set_xlabel("points")
 
     return draw
 

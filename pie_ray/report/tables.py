@@ -18,15 +18,15 @@ def variant_table(rows: list[Row], class_rows: list[Row]) -> str:
     """One row a variant: what it is, how well it does and what it forgets."""
     full = max((number(row, "num_members") for row in rows), default=0)
     columns: list[tuple[str, str, Cell]] = [
-        ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
-        ("Zeros", "share of zero weights, measured in the prunable layers", _sparsity),
-        ("Size", "mean checkpoint", lambda row: file_size(number(row, "checkpoint_bytes_mean"))),
         ("Top-1", "mean over members ± standard deviation", _top1),
         ("Change", "percentage points against the reference", _top1_change),
         ("PIEs", "examples whose modal answer differs from the reference's, and their share", _pies),
         ("Noise floor", "PIEs between random halves of the reference", _noise_floor),
         ("On PIEs", "top-1 on the PIEs: reference → variant", _on_pies),
         ("Classes", "that moved significantly apart from the rest", lambda row: _num_significant(row, class_rows)),
+        ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
+        ("Zeros", "share of zero weights, measured in the prunable layers", _sparsity),
+        ("Size", "mean checkpoint", lambda row: file_size(number(row, "checkpoint_bytes_mean"))),
         ("Arithmetic", "how the networks compute", lambda row: escape(str(row.get("arithmetic") or MISSING))),
     ]
     head = "".join(f'<th scope="col" title="{escape(title)}">{name}</th>' for name, title, _ in columns)

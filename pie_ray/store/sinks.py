@@ -7,6 +7,7 @@ it where the `with` block is left without. `ParquetSink` writes files, `MemorySi
 from __future__ import annotations
 
 from functools import partial
+from types import TracebackType
 from typing import Protocol, Self, final
 
 import pyarrow as pa
@@ -22,7 +23,9 @@ class SuiteSink(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
     def write(self, batch: pa.RecordBatch) -> None: ...
 

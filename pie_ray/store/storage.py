@@ -120,19 +120,21 @@ class Storage:
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:
         try:
-            with self._explaining("read", path):
-                yield
-        except StoreError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise FileNotFoundError(f"{path} is not in {self}") from error
-            raise
+            yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path} is not in {self}") from error
+        except (OSError, pa.ArrowException) as error:
+            raise self._trouble("read", path, error) from error
 
     @contextmanager
     def _explaining(self, action: str, path: str) -> Iterator[None]:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(_without_secrets(f"cannot {action} {path} in {self}: {error}")) from error
+            raise self._trouble(action, path, error) from error
+
+    def _trouble(self, action: str, path: str, error: Exception) -> StoreError:
+        return StoreError(_without_secrets(f"cannot {action} {path} in {self}: {error}"))
 
 
 def _canonical(uri: str) -> str:
