@@ -1,7 +1,7 @@
 """Analyse a results folder as a Ray job: `ray job submit --working-dir . -- python jobs/analyze.py RESULTS`.
 
-Computes the PIEs, class impact and reduced-set evaluation, a task a variant, wherever the cluster has room; then
-writes tables, figures and the report, and logs them.
+Computes the PIEs, class impact and reduced-set evaluation, a task a variant, wherever the cluster has room, then
+draws the figures and writes the report; all of it is logged.
 """
 
 import sys
@@ -9,4 +9,4 @@ import sys
 from pie_ray.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["analyze", "--address", "auto", *sys.argv[1:]]))
+    sys.exit(main(["analyze", "--address", "auto", *sys.argv[1:]]) or main(["report", *sys.argv[1:]]))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from . import stats
 from .config import Recipe
@@ -20,8 +19,19 @@ from .errors import StoreError
 from .identity import REFERENCE_ID, MemberSpec, Plan, Variant, make_plan
 from .recipe import parse_recipe
 from .records import MemberRecord
-from .store import Completeness, Manifest, Population, PredictionStore, Storage, completeness, paths, read_manifest
-from .store import read_table, schema, write_table
+from .store import (
+    Completeness,
+    Manifest,
+    Population,
+    PredictionStore,
+    Storage,
+    completeness,
+    paths,
+    read_manifest,
+    read_table,
+    schema,
+    write_table,
+)
 
 SIGNIFICANCE = 0.05
 """Level of the class tests in Hooker et al."""
@@ -97,7 +107,7 @@ def analyze(results: Results, *, mapper: Mapper = map) -> Analysis:
         "classes": pd.concat([part.classes for part in parts], ignore_index=True),
     }
     for name, table in tables.items():
-        write_table(results.storage, name, pa.Table.from_pandas(table, preserve_index=False))
+        write_table(results.storage, name, table)
     return Analysis(**tables, missing=results.missing)
 
 
@@ -161,8 +171,12 @@ def analyze_variant(task: _Task) -> _Part | None:
     _require_same_examples(reference, variant, task)
     if variant is reference:
         return _Part(_reference_row(task, reference), pd.DataFrame(), pd.DataFrame())
-    options = {"num_classes": task.results.manifest.num_classes, "tie": task.results.recipe.evaluation.tie}
-    pies = stats.find_pies(reference.arrays[schema.PREDICTION], variant.arrays[schema.PREDICTION], **options)
+    pies = stats.find_pies(
+        reference.arrays[schema.PREDICTION],
+        variant.arrays[schema.PREDICTION],
+        num_classes=task.results.manifest.num_classes,
+        tie=task.results.recipe.evaluation.tie,
+    )
     return _Part(
         _shared_columns(task, variant) | _noise_columns(task, reference) | _pie_columns(reference, variant, pies),
         _pie_table(task, reference, variant, pies),
@@ -245,7 +259,11 @@ def _pie_columns(reference: Population, variant: Population, pies: stats.Pies) -
 
 def _pie_table(task: _Task, reference: Population, variant: Population, pies: stats.Pies) -> pd.DataFrame:
     """The examples whose mode moved, the most moved first."""
-    distance = stats.taxicab(reference.arrays[schema.PREDICTION], variant.arrays[schema.PREDICTION], num_classes=task.results.manifest.num_classes)
+    distance = stats.taxicab(
+        reference.arrays[schema.PREDICTION],
+        variant.arrays[schema.PREDICTION],
+        num_classes=task.results.manifest.num_classes,
+    )
     table = pd.DataFrame(
         {
             "evaluation_set": task.evaluation_set,

@@ -53,12 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
     for name, function, text in (
         ("analyze", _analyze, "compare every variant with the reference and write the result tables"),
-        ("report", _report, "write the report of a results folder"),
+        ("report", _report, "draw the figures and write the report of a results folder that was analysed"),
         ("track", _track, "complete the log of a results folder, after a tracking server was down"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("results", help="<storage>/<sweep name>, a folder or an s3:// or gs:// address")
-        command.set_defaults(command=function)
+        command.set_defaults(command=function, address=None)
+        if function is _analyze:
+            command.add_argument("--address", help="Ray cluster to compute on; without one, this process computes")
     return parser
 
 
@@ -129,15 +131,21 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
     from . import stages
     from .console import print_tables
 
-    print_tables(console, stages.analyze_results(_open(options), console))
+    results = _open(options)
+    analysis = stages.analyze_results(results, console, address=options.address)
+    stages.track(results, analysis, {}, console)
+    print_tables(console, analysis)
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
     from . import stages
 
+    from .analysis import load_analysis
+
     results = _open(options)
-    stages.report_results(results, stages.analyze_results(results, console), console)
-    console.print(f"report: {results.storage.uri}/report/index.html", soft_wrap=True)
+    artifacts = stages.report_results(results, load_analysis(results), console)
+    stages.track(results, None, artifacts, console)
+    console.print(f"report: {results.storage}/report/index.html", soft_wrap=True)
 
 
 def _track(options: argparse.Namespace, console: Console) -> None:
@@ -149,5 +157,3 @@ def _track(options: argparse.Namespace, console: Console) -> None:
     if not outcome.ok:
         raise PieRayError("the log is still incomplete")
     console.print(outcome.message, soft_wrap=True)
-
-

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 import pandas as pd
 from rich.console import Console
@@ -160,36 +160,36 @@ def print_results(console: Console, storage: Storage, analysis: Analysis, tracke
 
 def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     """The table by variant that a sweep ends with; fractions become percent here, where people read."""
-    table = Table(title=f"What compression forgets: {evaluation_set}", title_justify="left", header_style="bold")
-    table.add_column("variant", no_wrap=True)
-    for header in ("top-1", "change", "PIEs", "noise floor", "top-1 on PIEs", "top-1 off PIEs"):
-        table.add_column(header, justify="right")
-    for row in summary[summary["evaluation_set"] == evaluation_set].itertuples():
+    table = Table(title=f"What compression forgets ({evaluation_set}, in %)", title_justify="left", header_style="bold")
+    table.add_column("variant")
+    for header in ("top-1", "change", "PIEs", "share", "noise", "on PIEs", "off PIEs"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
-    table.caption = "change and accuracies in percent; on and off PIEs: dense → compressed"
+    table.caption = (
+        "noise: share of PIEs between random halves of the dense population; on and off PIEs: top-1, dense → compressed"
+    )
     table.caption_justify = "left"
     return table
 
 
-def _cells(row: object) -> list[str]:
-    get = row.__getattribute__
-    top1 = f"{100 * get('top1_mean'):.2f}" + ("" if pd.isna(get("top1_std")) else f" ± {100 * get('top1_std'):.2f}")
-    if get("variant_id") == REFERENCE_ID:
-        return [REFERENCE_ID, top1, "", "", _percent(get("null_pie_fraction")), "", ""]
+def _cells(row: dict[Hashable, Any]) -> list[str]:
+    spread = "" if pd.isna(row["top1_std"]) else f" ±{100 * row['top1_std']:.2f}"
+    top1 = _percent(row["top1_mean"], 2) + spread
+    noise = _percent(row["null_pie_fraction"], 2)
+    if row["variant_id"] == REFERENCE_ID:
+        return [REFERENCE_ID, top1, "", "", "", noise, "", ""]
     return [
-        get("variant_id"),
+        row["variant_id"],
         top1,
-        f"{100 * (get('top1_mean') - get('reference_top1_mean')):+.2f}",
-        f"{get('num_pies'):,} ({_percent(get('pie_fraction'))})",
-        _percent(get("null_pie_fraction")),
-        f"{_number(get('reference_top1_on_pies'))} → {_number(get('top1_on_pies'))}",
-        f"{_number(get('reference_top1_without_pies'))} → {_number(get('top1_without_pies'))}",
+        f"{100 * (row['top1_mean'] - row['reference_top1_mean']):+.2f}",
+        f"{row['num_pies']:,.0f}",
+        _percent(row["pie_fraction"], 2),
+        noise,
+        f"{_percent(row['reference_top1_on_pies'])} → {_percent(row['top1_on_pies'])}",
+        f"{_percent(row['reference_top1_without_pies'])} → {_percent(row['top1_without_pies'])}",
     ]
 
 
-def _percent(fraction: float) -> str:
-    return "–" if pd.isna(fraction) else f"{100 * fraction:.2f} %"
-
-
-def _number(fraction: float) -> str:
-    return "–" if pd.isna(fraction) else f"{100 * fraction:.1f}"
+def _percent(fraction: float, decimals: int = 1) -> str:
+    return "–" if pd.isna(fraction) else f"{100 * fraction:.{decimals}f}"

@@ -1,14 +1,14 @@
 """Every error that pie_ray raises on purpose.
 
-    PieRayError
-    ├── InputError (also a ValueError)   what the user gave us is wrong: the command line exits with 2
-    │   ├── RecipeError                  the recipe file or a --set override
-    │   ├── DataError                    an image set: names the file and the row
-    │   ├── StoreError                   a results folder that does not belong to this recipe, or is damaged
-    │   └── ModelError                   a network that cannot be built, or does not fit its input
-    ├── NonFiniteLossError               training diverged: names the member, the epoch and the step
-    ├── CompressionError                 a network did not reach the compression that was asked of it
-    └── SweepError                       members that kept failing: names each of them
+PieRayError
+├── InputError (also a ValueError)   what the user gave us is wrong: the command line exits with 2
+│   ├── RecipeError                  the recipe file or a --set override
+│   ├── DataError                    an image set: names the file and the row
+│   ├── StoreError                   a results folder that does not belong to this recipe, or is damaged
+│   └── ModelError                   a network that cannot be built, or does not fit its input
+├── NonFiniteLossError               training diverged: names the member, the epoch and the step
+├── CompressionError                 a network did not reach the compression that was asked of it
+└── SweepError                       members that kept failing: names each of them
 """
 
 from __future__ import annotations

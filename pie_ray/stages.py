@@ -21,9 +21,6 @@ from .store import Storage, paths
 from .study import SUITES, Study, prepare
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
 
-NUM_PICTURES = 60
-"""Pictures a variant in the report's gallery."""
-
 
 def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbose: bool = False) -> Storage:
     """Train and derive every missing member; returns the results folder.
@@ -63,7 +60,11 @@ def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: st
 
 def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSpec]) -> str:
     lines = [f"{len(failed) + len(unreachable)} of {len(plan.members)} members failed; the others are complete"]
-    lines += [f"  {spec.variant_id} seed {spec.seed}: {failed[spec.member_id]}" for spec in plan.members if spec.member_id in failed]
+    lines += [
+        f"  {spec.variant_id} seed {spec.seed}: {failed[spec.member_id]}"
+        for spec in plan.members
+        if spec.member_id in failed
+    ]
     lines += [f"  {spec.variant_id} seed {spec.seed}: its parent failed" for spec in unreachable]
     return "\n".join([*lines, "The same command tries them again."])
 
@@ -95,9 +96,16 @@ class _Both:
 # ------------------------------------------------------------------------------------------------ analyse, report
 
 
-def analyze_results(results: Results, console: Console, *, mapper: Any = map) -> Analysis:
-    """Write the result tables and say which members they do without."""
-    analysis = analyze(results, mapper=mapper)
+def analyze_results(results: Results, console: Console, *, address: str | None = None) -> Analysis:
+    """Write the result tables and say which members they do without; on a Ray cluster where one is named."""
+    if address is None:
+        analysis = analyze(results)
+    else:
+        from .cluster.local import ray_session
+        from .cluster.stats_job import ray_map
+
+        with ray_session(address):
+            analysis = analyze(results, mapper=ray_map)
     if analysis.missing:
         names = ", ".join(f"{spec.variant_id} seed {spec.seed}" for spec in analysis.missing[:5])
         more = f" and {len(analysis.missing) - 5} more" if len(analysis.missing) > 5 else ""
@@ -132,16 +140,21 @@ def report_results(results: Results, analysis: Analysis, console: Console) -> di
 
 def _thumbnails(results: Results, analysis: Analysis, console: Console) -> dict[int, bytes]:
     """Pictures of the most forgotten examples; none where this machine does not have the images."""
+    from .report import gallery, rows
     from .report.pictures import encode_png
 
-    wanted = analysis.pies.groupby("variant_id").head(NUM_PICTURES)["example_id"].unique() if len(analysis.pies) else []
+    shown = analysis.pies[analysis.pies["evaluation_set"] == rows.main_set(analysis.summary)]
+    wanted = shown.groupby("variant_id").head(gallery.NUM_CARDS)["example_id"].unique()
     try:
         images = load_splits(results.recipe.data, results.recipe.execution.cache).test
     except DataError as error:
         console.print(f"[yellow]The report has no pictures:[/] {escape(str(error))}")
         return {}
-    rows = np.searchsorted(images.example_ids, wanted)
-    return {int(example_id): encode_png(images.images[row].numpy()) for example_id, row in zip(wanted, rows, strict=True)}
+    places = np.searchsorted(images.example_ids, wanted)
+    return {
+        int(example_id): encode_png(images.images[place].numpy())
+        for example_id, place in zip(wanted, places, strict=True)
+    }
 
 
 def _notes(results: Results) -> list[str]:
@@ -186,13 +199,17 @@ def start_tracker(results: Results) -> Tracker:
     return tracker
 
 
-def track(results: Results, analysis: Analysis | None, artifacts: dict[str, bytes], console: Console) -> TrackingOutcome:
+def track(
+    results: Results, analysis: Analysis | None, artifacts: dict[str, bytes], console: Console
+) -> TrackingOutcome:
     """Hand everything there is to the tracker; what it has already is not logged again."""
     tracker = start_tracker(results)
     for record in results.records:
         tracker.log_member(record)
-    if analysis is not None:
-        tracker.log_analysis(_metrics(analysis), artifacts)
+    if analysis is None:
+        tracker.log_analysis({}, artifacts)
+    else:
+        tracker.log_analysis(_metrics(analysis), _table_artifacts(analysis) | artifacts)
     return _finish_tracking(tracker, results, console)
 
 
@@ -228,11 +245,15 @@ def _metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
     }
 
 
+def _table_artifacts(analysis: Analysis) -> dict[str, bytes]:
+    """The tables as CSV, which MLflow shows as tables."""
+    tables = {"summary": analysis.summary, "pies": analysis.pies, "classes": analysis.classes}
+    return {f"tables/{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+
+
 def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """`training.epochs` -> `4`, for every leaf of a recipe."""
     if isinstance(value, dict):
         items = [(f"{prefix}.{key}" if prefix else str(key), part) for key, part in value.items()]
         return {name: text for key, part in items for name, text in _flatten(part, key).items()}
     return {prefix: str(value)}
-
-

@@ -24,9 +24,7 @@ def build_custom(config: CustomModel, num_classes: int, num_channels: int, image
             "that Python finds (run from its folder, or install it)"
         ) from error
     try:
-        network = factory(
-            num_classes=num_classes, num_channels=num_channels, image_size=image_size, **config.arguments
-        )
+        network = factory(num_classes=num_classes, num_channels=num_channels, image_size=image_size, **config.arguments)
     except TypeError as error:
         raise ModelError(
             f"model.factory: {config.factory} refused its arguments ({error}); it is called with num_classes, "

@@ -14,8 +14,9 @@ def build_resnet(config: ResNetModel, num_classes: int, num_channels: int, image
     factory = getattr(torchvision.models, config.kind)
     network: nn.Module = factory(weights=None, num_classes=num_classes, zero_init_residual=True)
     if config.stem == "small":
-        network.conv1, network.maxpool = conv3x3(num_channels, 64), nn.Identity()
-    elif num_channels != 3:
-        network.conv1 = nn.Conv2d(num_channels, 64, 7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+        stem, network.maxpool = conv3x3(num_channels, 64), nn.Identity()
+    else:
+        stem = nn.Conv2d(num_channels, 64, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1 = stem
     return network

@@ -15,6 +15,9 @@ from .rows import REFERENCE_ID, main_set, number, rows_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_LONG_NAME = 12
+"""Class names beyond this many letters get wider cards."""
+
 Row = dict[str, Any]
 
 
@@ -49,7 +52,7 @@ def render_report(
         "accuracy_figures": _figure(figures.accuracy_panel(summary)) + _figure(figures.pies_panel(summary)),
         "reduced_figure": _figure(figures.reduced_accuracy_panel(summary)),
         "class_section": _class_section(classes),
-        "other_sets": _other_sets(summary, evaluation_set),
+        "evaluation_sets": _evaluation_sets(summary, evaluation_set),
         "provenance": tables.definition_list(dict(provenance)),
     }
     by_variant = gallery.pies_by_variant(rows_of(pies, evaluation_set))
@@ -89,18 +92,20 @@ def _class_section(classes: pd.DataFrame) -> str:
     return f'<div class="panels">{"".join(_figure(panel) for panel in panels.values())}</div>'
 
 
-def _other_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
+def _evaluation_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
     names = [str(name) for name in summary["evaluation_set"].unique()] if len(summary) else []
     if not set(names) - {evaluation_set}:
         return ""
+    names.sort(key=lambda name: name != evaluation_set)
     table = tables.evaluation_set_table({name: rows_of(summary, name) for name in names})
-    return f'<section><h2>Other evaluation sets</h2><div class="scroll">{table}</div></section>'
+    return f'<section><h2>All evaluation sets</h2><div class="scroll">{table}</div></section>'
 
 
 def _gallery(
     by_variant: Mapping[str, Sequence[Row]], chosen: str, class_names: Sequence[str], thumbnails: Mapping[int, bytes]
 ) -> dict[str, str]:
     return {
+        "gallery_class": "gallery long" if max(map(len, class_names), default=0) > _LONG_NAME else "gallery",
         "picture_rules": gallery.picture_rules(by_variant, thumbnails),
         "variant_options": gallery.variant_options(by_variant, chosen),
         "class_options": gallery.class_options(by_variant, class_names),

@@ -78,12 +78,12 @@ def _sparsity(row: Row) -> str:
 
 def _top1(row: Row) -> str:
     spread = number(row, "top1_std")
-    deviation = "" if math.isnan(spread) else f" <small>± {100 * spread:.1f}</small>"
-    return percent(number(row, "top1_mean")) + deviation
+    deviation = "" if math.isnan(spread) else f" <small>± {100 * spread:.2f}</small>"
+    return percent(number(row, "top1_mean"), 2) + deviation
 
 
 def _top1_change(row: Row) -> str:
-    return points(_of_variant(row, "top1_mean") - number(row, "reference_top1_mean"))
+    return points(_of_variant(row, "top1_mean") - number(row, "reference_top1_mean"), 2)
 
 
 def _pies(row: Row) -> str:

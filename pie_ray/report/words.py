@@ -15,12 +15,12 @@ def percent(fraction: float, decimals: int = 1) -> str:
     return MISSING if math.isnan(fraction) else f"{100 * fraction:.{decimals}f} %"
 
 
-def points(fraction: float) -> str:
+def points(fraction: float, decimals: int = 1) -> str:
     """A difference of two fractions in percentage points, with its sign; a true minus, as figures have it."""
     if math.isnan(fraction):
         return MISSING
-    text = f"{100 * fraction:+.1f}"
-    return "±0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    text = f"{100 * fraction:+.{decimals}f}".replace("-", "−")
+    return text if float(text[1:]) else f"±{text[1:]}"
 
 
 def count(value: float) -> str:

@@ -6,6 +6,7 @@ parent that was renamed in the UI is continued, and a child that was created but
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ class MlflowView:
     def link(self) -> str:
         """The sweep's page, or the command that shows it."""
         if sqlite_folder(self._uri) is not None:
-            return f"mlflow ui --backend-store-uri {self._uri}"
+            return f"mlflow ui --backend-store-uri {shlex.quote(self._uri)}"
         if not self._uri.startswith("http"):
             return without_credentials(self._uri)
         page = f"/#/experiments/{self._experiment_id}/runs/{self._parent_id}" if self._parent_id else ""

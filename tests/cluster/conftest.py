@@ -16,15 +16,16 @@ import pytest
 
 
 class Sweep:
-    """`pie-ray sweep` as a person starts it."""
+    """`pie-ray sweep` or `run` as a person starts it."""
 
-    def __init__(self, recipe: Path, storage: Path, ray_folder: Path, options: Sequence[str]) -> None:
+    def __init__(self, recipe: Path, storage: Path, ray_folder: Path, options: Sequence[str], command: str) -> None:
         self.storage = storage
         self.ray_folder = ray_folder
         self.log = recipe.with_suffix(".log")
         environment = os.environ | {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
-        environment.pop("RAY_ADDRESS", None)
-        arguments = [sys.executable, "-m", "pie_ray", "sweep", str(recipe), "--storage", str(storage), *options]
+        for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+            environment.pop(name, None)
+        arguments = [sys.executable, "-m", "pie_ray", command, str(recipe), "--storage", str(storage), *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
@@ -73,10 +74,14 @@ class Sweep:
         return self.log.read_text()
 
     def end(self) -> None:
-        """Take down whatever is left, by pid."""
-        for process in _session(self.process.pid):
-            process.kill()
-        self.process.wait()
+        end_session(self.process)
+
+
+def end_session(leader: subprocess.Popen[bytes]) -> None:
+    """Take down a process and whatever of its session is left, by pid."""
+    for process in _session(leader.pid):
+        process.kill()
+    leader.wait()
 
 
 def _command(process: psutil.Process) -> str:
@@ -103,12 +108,12 @@ class SweepStarter:
         self.folder, self.ray_folder = folder, ray_folder
         self.sweeps: list[Sweep] = []
 
-    def __call__(self, text: str, storage: Path | None = None, *options: str) -> Sweep:
+    def __call__(self, text: str, storage: Path | None = None, *options: str, command: str = "sweep") -> Sweep:
         name = f"{len(self.sweeps)}"
         recipe = self.folder / f"{name}.yaml"
         recipe.write_text(text)
         (self.ray_folder / name).mkdir()
-        self.sweeps.append(Sweep(recipe, storage or self.folder / name, self.ray_folder / name, options))
+        self.sweeps.append(Sweep(recipe, storage or self.folder / name, self.ray_folder / name, options, command))
         return self.sweeps[-1]
 
 

@@ -92,7 +92,7 @@ def test_the_page_opens_with_what_compression_costs(study: Study) -> None:
 def test_each_variant_is_in_the_table_with_its_figures(study: Study) -> None:
     text = Page(render(study)).text
     for row in study.summary.to_dict("records"):
-        assert row["variant_id"] in text and f"{100 * row['top1_mean']:.1f} %" in text
+        assert row["variant_id"] in text and f"{100 * row['top1_mean']:.2f} %" in text
         if row["variant_id"] != "dense":
             assert f"{row['num_pies']} {100 * row['pie_fraction']:.2f} %" in text
 
@@ -184,7 +184,7 @@ def test_other_evaluation_sets_have_a_table_of_their_own(study: Study) -> None:
     fog = study.summary.assign(evaluation_set="corruption/fog/3", top1_mean=0.4321)
     text = Page(render(study, summary=pd.concat([fog, study.summary]))).text
     assert "population study on test" in text and "corruption/fog/3" in text and "43.2 %" in text
-    assert "Other evaluation sets" not in Page(render(study)).text
+    assert "All evaluation sets" in text and "All evaluation sets" not in Page(render(study)).text
 
 
 def test_classes_without_examples_are_not_counted(study: Study) -> None:

@@ -36,9 +36,7 @@ def make(digits, seed=0):
 
 
 def logits_of(network, digits):
-    parts = predict(
-        network, digits.test.images, statistics=digits.train.channel_statistics, batch_size=100, device=CPU
-    )
+    parts = predict(network, digits.test.images, statistics=digits.train.channel_statistics, batch_size=100, device=CPU)
     return torch.cat([logits for _, logits in parts])
 
 

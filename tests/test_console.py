@@ -1,0 +1,87 @@
+"""What stands in the terminal: bars where there is one, lines where there is none."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from pie_ray.console import ConsoleObserver
+from pie_ray.identity import make_plan
+from pie_ray.records import MemberRecord
+
+
+@pytest.fixture
+def plan(tiny_recipe):
+    return make_plan(tiny_recipe)
+
+
+def record(spec):
+    return MemberRecord(
+        member_id=spec.member_id,
+        variant_id=spec.variant_id,
+        seed=spec.seed,
+        num_parameters=1,
+        num_prunable=1,
+        num_nonzero=1,
+        achieved_sparsity=0.0,
+        checkpoint_bytes=1,
+        top1={"test": 0.875},
+    )
+
+
+def shown(plan, *, terminal, events):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, color_system=None)
+    with ConsoleObserver(console) as observer:
+        observer.planned(plan, plan.members)
+        events(observer)
+    return out.getvalue()
+
+
+def complete_all(plan):
+    def events(observer):
+        for spec in plan.members:
+            observer.started(spec)
+            observer.done(spec, record(spec))
+
+    return events
+
+
+def test_plain_lines_end_with_the_last_member(plan):
+    lines = shown(plan, terminal=False, events=complete_all(plan)).splitlines()
+    assert re.fullmatch(r"\[1/6\] dense seed 0: top-1 0.8750, 0 s; about 0 s left", lines[0])
+    assert lines[-1].startswith("[6/6] static_int8 seed 1")
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_a_terminal_shows_a_bar_a_variant_and_one_for_all(plan):
+    text = shown(plan, terminal=True, events=complete_all(plan))
+    last = text[text.rindex("dense") :]
+    for name in ("dense", "magnitude-0.50", "static_int8"):
+        assert re.search(rf"{re.escape(name)} +━+ 2/2", last)
+    assert re.search(r"all members +━+ 6/6", last)
+
+
+def test_failures_and_retries_are_told_with_their_reason(plan):
+    def events(observer):
+        first, second = plan.members[:2]
+        observer.started(first)
+        observer.retried(first, "its worker process or node died")
+        observer.failed(second, "NonFiniteLossError: [nan]")
+
+    text = shown(plan, terminal=False, events=events)
+    assert "tried again: dense seed 0: its worker process or node died" in text
+    assert "failed: dense seed 1: NonFiniteLossError: [nan]" in text
+
+
+def test_members_that_were_complete_before_are_counted(plan):
+    out = io.StringIO()
+    with ConsoleObserver(Console(file=out, width=100)) as observer:
+        observer.planned(plan, plan.members[4:])
+        observer.started(plan.members[4])
+        observer.done(plan.members[4], record(plan.members[4]))
+    assert "4 of 6 members are complete; 2 to do." in out.getvalue()
+    assert "[5/6]" in out.getvalue()
