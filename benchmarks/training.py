@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 NUM_SIDE_BY_SIDE = 2
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""What `pie-ray` sets for its workers."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def training_config(job: Job) -> Any:
 
     return Training(
         epochs=job.epochs,
-        schedule=CosineSchedule(kind="cosine", warmup_epochs=1),
+        schedule=CosineSchedule(kind="cosine", warmup_epochs=0.5),
         augmentation=Augmentation(crop_padding=4, flip=True),
         compile=job.compile,
     )
@@ -160,7 +162,7 @@ def train_peer(job: Job, splits: Any) -> Any:
     optimizer = torch.optim.SGD(
         network.parameters(), lr=config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
     )
-    num_warmup, num_steps = len(loader), config.epochs * len(loader)
+    num_warmup, num_steps = len(loader) // 2, config.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimizer,
         [
@@ -201,8 +203,8 @@ def measure(jobs: list[Job]) -> tuple[float, float]:
             [sys.executable, __file__, "--job", json.dumps(asdict(job))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
+            env=os.environ | (HUGE_PAGES if job.engine == "ours" else {}),
         )
         for job in jobs
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +138,6 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
 
 def _report(options: argparse.Namespace, console: Console) -> None:
     from . import stages
-
     from .analysis import load_analysis
 
     results = _open(options)

@@ -7,7 +7,7 @@ from typing import Literal
 from .config import Config
 
 Arithmetic = Literal["native", "int8", "simulated"]
-"""How a member computes: `native` in its stored type; `int8` in int8 kernels; `simulated`: int8's rounding in floats."""
+"""How a member computes: `native` in its own type, `int8` in int8 kernels, `simulated` with int8 rounding in floats."""
 
 
 class MemberRecord(Config):

@@ -32,8 +32,8 @@ MISTAKES = {
     "no such torchvision set": (["data={kind: torchvision, name: CIFAR11, path: /tmp}"], "CIFAR11"),
     "too many images": (["data.num_train=9999"], "9999"),
     "no such network": (["model={kind: custom, factory: 'nowhere:f'}"], "cannot import 'nowhere:f'"),
-    "one variant twice": (["variants=[{pruning: {kind: magnitude, sparsities: [0.5]}}, "
-                           "{pruning: {kind: magnitude, sparsities: [0.5], schedule: {end: 0.9}}}]"], "described twice"),
+    "one variant twice": (["variants=[{pruning: {kind: magnitude, sparsities: [0.5]}}, {pruning: "
+                           "{kind: magnitude, sparsities: [0.5], schedule: {end: 0.9}}}]"], "described twice"),
     "unusable storage": (["execution.storage=/proc/nowhere"], "/proc/nowhere"),
     "unknown storage": (["execution.storage=ftp://host/results"], "ftp"),
 }  # fmt: skip
