@@ -47,9 +47,10 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
 
 def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: str | None, verbose: bool) -> None:
     from .cluster.local import ray_session
-    from .cluster.sweep import run_sweep
 
     with ray_session(address, verbose=verbose), ConsoleObserver(console) as display:
+        from .cluster.sweep import run_sweep
+
         observer = _Both(display, tracker)
         outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
     if outcome.interrupted:
@@ -102,9 +103,10 @@ def analyze_results(results: Results, console: Console, *, address: str | None =
         analysis = analyze(results)
     else:
         from .cluster.local import ray_session
-        from .cluster.stats_job import ray_map
 
         with ray_session(address):
+            from .cluster.stats_job import ray_map
+
             analysis = analyze(results, mapper=ray_map)
     if analysis.missing:
         names = ", ".join(f"{spec.variant_id} seed {spec.seed}" for spec in analysis.missing[:5])

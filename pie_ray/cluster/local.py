@@ -32,6 +32,8 @@ _QUIET = {
 def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]:
     """Ray for the length of a `with` block: the cluster at `address`, or one on this machine that ends with it.
 
+    Import what imports Ray inside the block: Ray reads how it is to authenticate when it is first imported.
+
     Raises InputError where no cluster answers at `address`.
     """
     for name, value in _QUIET.items():
