@@ -102,13 +102,20 @@ def analyze(results: Results, *, mapper: Mapper = map) -> Analysis:
     if not any(part.summary["variant_id"] == REFERENCE_ID for part in parts):
         raise StoreError(f"{results.storage}: no member of the dense reference is complete, nothing to compare with")
     tables = {
-        "summary": pd.DataFrame([part.summary for part in parts]),
+        "summary": _with_noise_floor(pd.DataFrame([part.summary for part in parts])),
         "pies": pd.concat([part.pies for part in parts], ignore_index=True),
         "classes": pd.concat([part.classes for part in parts], ignore_index=True),
     }
     for name, table in tables.items():
         write_table(results.storage, name, table)
     return Analysis(**tables, missing=results.missing)
+
+
+def _with_noise_floor(summary: pd.DataFrame) -> pd.DataFrame:
+    """Set the reference's noise floor beside every variant of the same evaluation set."""
+    columns = ["null_pie_fraction", "null_pie_std"]
+    floors = summary[summary["variant_id"] == REFERENCE_ID].set_index("evaluation_set")[columns]
+    return summary.drop(columns=columns).join(floors, on="evaluation_set")
 
 
 def load_analysis(results: Results) -> Analysis:
@@ -177,10 +184,17 @@ def analyze_variant(task: _Task) -> _Part | None:
         num_classes=task.results.manifest.num_classes,
         tie=task.results.recipe.evaluation.tie,
     )
+    classes = stats.class_impact(
+        reference.arrays[schema.PREDICTION],
+        variant.arrays[schema.PREDICTION],
+        reference.labels,
+        num_classes=task.results.manifest.num_classes,
+        alpha=SIGNIFICANCE,
+    )
     return _Part(
-        _shared_columns(task, variant) | _noise_columns(task, reference) | _pie_columns(reference, variant, pies),
+        _shared_columns(task, variant) | _pie_columns(reference, variant, pies, classes),
         _pie_table(task, reference, variant, pies),
-        _class_table(task, reference, variant),
+        _class_table(task, variant, classes),
     )
 
 
@@ -231,7 +245,9 @@ def _reference_row(task: _Task, reference: Population) -> dict[str, Any]:
     return shared | _noise_columns(task, reference) | {"reference_top1_mean": shared["top1_mean"], "num_pies": 0}
 
 
-def _pie_columns(reference: Population, variant: Population, pies: stats.Pies) -> dict[str, Any]:
+def _pie_columns(
+    reference: Population, variant: Population, pies: stats.Pies, classes: stats.ClassImpact
+) -> dict[str, Any]:
     labels = reference.labels
     of_variant = stats.reduced_accuracy(variant.arrays[schema.PREDICTION], labels, pies.is_pie)
     of_reference = stats.reduced_accuracy(reference.arrays[schema.PREDICTION], labels, pies.is_pie)
@@ -243,6 +259,7 @@ def _pie_columns(reference: Population, variant: Population, pies: stats.Pies) -
         "pie_fraction": pies.pie_fraction,
         "num_pies_variant_correct": correctness.num_variant_correct,
         "num_pies_reference_correct": correctness.num_reference_correct,
+        "num_significant_classes": classes.num_significant,
         "num_ties_reference": pies.num_tied_reference,
         "num_ties_variant": pies.num_tied_variant,
         "top1_on_pies": of_variant.on_pies.mean,
@@ -281,29 +298,22 @@ def _pie_table(task: _Task, reference: Population, variant: Population, pies: st
     return table.sort_values(["taxicab", "example_id"], ascending=[False, True], kind="stable")
 
 
-def _class_table(task: _Task, reference: Population, variant: Population) -> pd.DataFrame:
+def _class_table(task: _Task, variant: Population, classes: stats.ClassImpact) -> pd.DataFrame:
     manifest = task.results.manifest
-    impact = stats.class_impact(
-        reference.arrays[schema.PREDICTION],
-        variant.arrays[schema.PREDICTION],
-        reference.labels,
-        num_classes=manifest.num_classes,
-        alpha=SIGNIFICANCE,
-    )
     return pd.DataFrame(
         {
             "evaluation_set": task.evaluation_set,
             "variant_id": variant.variant_id,
             "class_index": np.arange(manifest.num_classes),
             "class_name": list(manifest.class_names),
-            "num_examples": impact.num_examples,
-            "reference_recall": impact.reference_recall,
-            "variant_recall": impact.variant_recall,
-            "change": impact.change,
-            "normalised_change": impact.normalised_change,
-            "statistic": impact.statistic,
-            "p_value": impact.p_value,
-            "significant": impact.significant,
+            "num_examples": classes.num_examples,
+            "reference_recall": classes.reference_recall,
+            "variant_recall": classes.variant_recall,
+            "change": classes.change,
+            "normalised_change": classes.normalised_change,
+            "statistic": classes.statistic,
+            "p_value": classes.p_value,
+            "significant": classes.significant,
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -28,10 +28,11 @@ SECONDS_BETWEEN_LINES = 2.0
 
 @final
 class ConsoleObserver:
-    """Live bars by variant on a terminal, plain lines elsewhere."""
+    """Live bars by variant on a terminal, plain lines elsewhere; `on_done` hears of each finished member first."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, on_done: Callable[[MemberRecord], None] = lambda record: None) -> None:
         self.console = console
+        self.on_done = on_done
         self.progress = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=32),
@@ -83,6 +84,7 @@ class ConsoleObserver:
             self.progress.update(self.bars["all"], note="first members are training")
 
     def done(self, spec: MemberSpec, record: MemberRecord) -> None:
+        self.on_done(record)
         seconds = time.monotonic() - self.started_at.pop(spec.member_id, time.monotonic())
         self.estimate.add(spec, seconds)
         self.num_done += 1

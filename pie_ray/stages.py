@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,7 +16,6 @@ from .data import load_splits
 from .errors import DataError, SweepError
 from .identity import REFERENCE_ID, MemberSpec, Plan
 from .recipe import dump_recipe
-from .records import MemberRecord
 from .store import Storage, paths
 from .study import SUITES, Study, prepare
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
@@ -48,10 +47,9 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
 def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: str | None, verbose: bool) -> None:
     from .cluster.local import ray_session
 
-    with ray_session(address, verbose=verbose), ConsoleObserver(console) as display:
+    with ray_session(address, verbose=verbose), ConsoleObserver(console, on_done=tracker.log_member) as observer:
         from .cluster.sweep import run_sweep
 
-        observer = _Both(display, tracker)
         outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -68,30 +66,6 @@ def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSp
     ]
     lines += [f"  {spec.variant_id} seed {spec.seed}: its parent failed" for spec in unreachable]
     return "\n".join([*lines, "The same command tries them again."])
-
-
-@final
-class _Both:
-    """An observer that shows everything and logs finished members."""
-
-    def __init__(self, display: ConsoleObserver, tracker: Tracker) -> None:
-        self.display, self.tracker = display, tracker
-
-    def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
-        self.display.planned(plan, missing)
-
-    def started(self, spec: MemberSpec) -> None:
-        self.display.started(spec)
-
-    def done(self, spec: MemberSpec, record: MemberRecord) -> None:
-        self.tracker.log_member(record)
-        self.display.done(spec, record)
-
-    def retried(self, spec: MemberSpec, reason: str) -> None:
-        self.display.retried(spec, reason)
-
-    def failed(self, spec: MemberSpec, reason: str) -> None:
-        self.display.failed(spec, reason)
 
 
 # ------------------------------------------------------------------------------------------------ analyse, report

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,18 +33,13 @@ _QUIET = {
 def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]:
     """Ray for the length of a `with` block: the cluster at `address`, or one on this machine that ends with it.
 
-    Import what imports Ray inside the block: Ray reads how it is to authenticate when it is first imported.
-
     Raises InputError where no cluster answers at `address`.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        # Ray listens on the machine's own address, so even a private cluster wants a token; one that is made here
-        # leaves no token file in the user's home, which would change how `ray start` behaves.
-        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        _make_token()
     import ray
 
     if ray.is_initialized():
@@ -70,3 +66,13 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]
         yield
     finally:
         ray.shutdown()
+
+
+def _make_token() -> None:
+    """Ray listens on the machine's own address, so even a private cluster wants a token.
+
+    Made here and not by Ray, it leaves no token file in the user's home, which would change how `ray start` behaves.
+    Ray reads its mode when it is first imported: later is too late.
+    """
+    if "ray" not in sys.modules and os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -22,8 +22,8 @@ class Sweep:
         self.storage = storage
         self.ray_folder = ray_folder
         self.log = recipe.with_suffix(".log")
-        environment = os.environ | {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
-        for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+        environment = os.environ | {"RAY_TMPDIR": str(ray_folder), "COLUMNS": "200"}
+        for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI"):
             environment.pop(name, None)
         arguments = [sys.executable, "-m", "pie_ray", command, str(recipe), "--storage", str(storage), *options]
         with self.log.open("w") as log:

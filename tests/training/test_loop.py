@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -102,3 +104,13 @@ def test_an_asked_for_precision_is_kept():
     assert resolve_precision("float32", CPU) == "float32"
     assert resolve_precision("bfloat16", CPU) == "bfloat16"
     assert resolve_precision("auto", CPU) in ("float32", "bfloat16")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_network_trains_to_the_same_figures(digits):
+    losses = []
+    for is_compiled in (False, True):
+        network, batches = make(digits)
+        losses.append(train(network, batches, Training(epochs=2, precision="float32", compile=is_compiled)).loss)
+        assert set(network.state_dict()) == set(make(digits)[0].state_dict())
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
