@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, final
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -162,14 +163,23 @@ def print_results(console: Console, storage: Storage, analysis: Analysis, tracke
 
 def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     """The table by variant that a sweep ends with; fractions become percent here, where people read."""
-    table = Table(title=f"What compression forgets ({evaluation_set}, in %)", title_justify="left", header_style="bold")
-    table.add_column("variant")
+    table = Table(
+        title=f"What compression forgets ({evaluation_set}, in %)",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("variant", overflow="fold")
     for header in ("top-1", "change", "PIEs", "share", "noise", "on PIEs", "off PIEs"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
     table.caption = (
-        "noise: share of PIEs between random halves of the dense population; on and off PIEs: top-1, dense → compressed"
+        "noise: share of PIEs between random halves of the dense population
+"
+        "on and off PIEs: top-1 there, dense→compressed"
     )
     table.caption_justify = "left"
     return table
@@ -188,9 +198,13 @@ def _cells(row: dict[Hashable, Any]) -> list[str]:
         f"{row['num_pies']:,.0f}",
         _percent(row["pie_fraction"], 2),
         noise,
-        f"{_percent(row['reference_top1_on_pies'])} → {_percent(row['top1_on_pies'])}",
-        f"{_percent(row['reference_top1_without_pies'])} → {_percent(row['top1_without_pies'])}",
+        _move(row["reference_top1_on_pies"], row["top1_on_pies"]),
+        _move(row["reference_top1_without_pies"], row["top1_without_pies"]),
     ]
+
+
+def _move(reference: float, variant: float) -> str:
+    return "–" if pd.isna(variant) else f"{_percent(reference)}→{_percent(variant)}"
 
 
 def _percent(fraction: float, decimals: int = 1) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from pie_ray.console import ConsoleObserver
+from pie_ray.console import ConsoleObserver, summary_table
 from pie_ray.identity import make_plan
 from pie_ray.records import MemberRecord
 
@@ -85,3 +86,29 @@ def test_members_that_were_complete_before_are_counted(plan):
         observer.done(plan.members[4], record(plan.members[4]))
     assert "4 of 6 members are complete; 2 to do." in out.getvalue()
     assert "[5/6]" in out.getvalue()
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    row = {
+        "evaluation_set": "test",
+        "top1_mean": 0.9188,
+        "top1_std": 0.0105,
+        "reference_top1_mean": 0.9312,
+        "null_pie_fraction": 0.0405,
+        "num_pies": 1234,
+        "pie_fraction": 0.1234,
+        "reference_top1_on_pies": 0.609,
+        "top1_on_pies": float("nan"),
+        "reference_top1_without_pies": 0.941,
+        "top1_without_pies": 1.0,
+    }
+    summary = pd.DataFrame([row | {"variant_id": name} for name in ("dense", "magnitude-0.90", "dynamic_int8")])
+    out = io.StringIO()
+    Console(file=out, width=80).print(summary_table(summary, "test"))
+    lines = out.getvalue().splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if "91.88" in line}
+    assert rows["magnitude-0.90"] == [
+        "magnitude-0.90", "91.88", "±1.05", "-1.24", "1,234", "12.34", "4.05", "–", "94.1→100.0",
+    ]  # fmt: skip
+    assert rows["dense"] == ["dense", "91.88", "±1.05", "4.05"]
+    assert all(len(line.rstrip()) <= 80 for line in lines)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pie_ray.store import Storage, read_table
+from pie_ray.store import Storage
 
 WITH_MLFLOW = "execution.tracking={kind: mlflow}"
 
@@ -46,19 +46,6 @@ def test_the_output_tells_plan_progress_table_and_places(finished):
     assert re.search(r"magnitude-0\.50\s.*→.*→", output)
     assert f"{finished.storage}/tiny/report/index.html" in output
     assert "Traceback" not in output and "(MemberTrainable" not in output
-
-
-def test_a_narrow_terminal_breaks_no_row_of_the_table(finished, capsys, monkeypatch):
-    from rich.console import Console
-
-    from pie_ray.console import summary_table
-
-    summary = read_table(Storage(finished.storage).child("tiny"), "summary").to_pandas()
-    console = Console(width=80)
-    console.print(summary_table(summary, "test"))
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert len(rows) == 3
-    assert all("…" not in row for row in rows)
 
 
 def test_mlflow_has_one_parent_and_a_child_a_member(finished):
