@@ -177,8 +177,7 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
     table.caption = (
-        "noise: share of PIEs between random halves of the dense population
-"
+        "noise: share of PIEs between random halves of the dense population\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
     table.caption_justify = "left"
