@@ -192,7 +192,9 @@ def analyze_variant(task: _Task) -> _Part | None:
         alpha=SIGNIFICANCE,
     )
     return _Part(
-        _shared_columns(task, variant) | _pie_columns(reference, variant, pies, classes),
+        _shared_columns(task, variant)
+        | _pie_columns(reference, variant, pies, classes)
+        | _half_columns(task, reference, variant),
         _pie_table(task, reference, variant, pies),
         _class_table(task, variant, classes),
     )
@@ -238,6 +240,24 @@ def _noise_columns(task: _Task, reference: Population) -> dict[str, Any]:
         rng=task.generator(),
     )
     return {"null_pie_fraction": floor.mean, "null_pie_std": floor.std}
+
+
+def _half_columns(task: _Task, reference: Population, variant: Population) -> dict[str, Any]:
+    """PIEs between a half of the reference and a half of the variant: what the noise floor is to be held against.
+
+    NaN for populations of one member, and where the seeds that are complete differ.
+    """
+    if reference.seeds != variant.seeds or len(reference.seeds) < 2:
+        return {"half_pie_fraction": np.nan, "half_pie_std": np.nan}
+    halves = stats.half_pies(
+        reference.arrays[schema.PREDICTION],
+        variant.arrays[schema.PREDICTION],
+        num_classes=task.results.manifest.num_classes,
+        tie=task.results.recipe.evaluation.tie,
+        num_splits=task.results.recipe.evaluation.num_noise_splits,
+        rng=task.generator(),
+    )
+    return {"half_pie_fraction": halves.mean, "half_pie_std": halves.std}
 
 
 def _reference_row(task: _Task, reference: Population) -> dict[str, Any]:

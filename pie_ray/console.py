@@ -169,15 +169,16 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("variant", overflow="fold")
-    for header in ("top-1", "change", "PIEs", "share", "noise", "on PIEs", "off PIEs"):
+    for header in ("top-1", "change", "PIEs", "share", "half", "noise", "on PIEs", "off PIEs"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
     table.caption = (
-        "noise: share of PIEs between random halves of the dense population\n"
+        "half: share of PIEs between half of the dense and half of the compressed members\n"
+        "noise: the same between two halves of the dense members: what chance moves\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
     table.caption_justify = "left"
@@ -189,13 +190,14 @@ def _cells(row: dict[Hashable, Any]) -> list[str]:
     top1 = _percent(row["top1_mean"], 2) + spread
     noise = _percent(row["null_pie_fraction"], 2)
     if row["variant_id"] == REFERENCE_ID:
-        return [REFERENCE_ID, top1, "", "", "", noise, "", ""]
+        return [REFERENCE_ID, top1, "", "", "", "", noise, "", ""]
     return [
         row["variant_id"],
         top1,
         f"{100 * (row['top1_mean'] - row['reference_top1_mean']):+.2f}",
         f"{row['num_pies']:,.0f}",
         _percent(row["pie_fraction"], 2),
+        _percent(row["half_pie_fraction"], 2),
         noise,
         _move(row["reference_top1_on_pies"], row["top1_on_pies"]),
         _move(row["reference_top1_without_pies"], row["top1_without_pies"]),

@@ -98,6 +98,7 @@ def test_summary_and_pies_agree_with_pandas(study):
         assert row["num_members"] == 4
         assert row["checkpoint_bytes_mean"] == 8.5
         assert 0 < row["null_pie_fraction"] < 1
+        assert is_pie.mean() < row["half_pie_fraction"] < 1
         assert list(pies["taxicab"]) == sorted(pies["taxicab"], reverse=True)
 
 
@@ -115,6 +116,7 @@ def test_a_variant_that_changes_nothing_has_no_pies(study):
     complete(study, predictions)
     row = analyze(open_results(study.storage)).summary.set_index("variant_id").loc["static_int8"]
     assert row["num_pies"] == 0
+    assert row["half_pie_fraction"] == pytest.approx(row["null_pie_fraction"])
     assert np.isnan(row["top1_on_pies"])
     assert row["top1_without_pies"] == row["reference_top1_mean"]
 
@@ -129,6 +131,7 @@ def test_missing_members_are_named_and_the_rest_is_compared(study):
     summary = analysis.summary.set_index("variant_id")
     assert list(summary.index) == ["dense", "magnitude-0.50"]
     assert summary.loc["magnitude-0.50", "num_members"] == 3
+    assert np.isnan(summary.loc["magnitude-0.50", "half_pie_fraction"])
     assert [(spec.variant_id, spec.seed) for spec in analysis.missing] == [
         ("magnitude-0.50", 2),
         *(("static_int8", seed) for seed in range(4)),

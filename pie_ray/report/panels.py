@@ -66,8 +66,12 @@ def _draw_pie_bar(axes: Axes, position: int, row: dict[str, Any]) -> None:
     if math.isnan(share):
         return
     axes.barh(position, share, height=0.56, color=VARIANT, label=_once(axes, "PIEs"))
+    half = 100 * number(row, "half_pie_fraction")
+    if not math.isnan(half):
+        label = _once(axes, "PIEs between halves")
+        axes.plot(half, position, "D", markersize=6, color="white", markeredgecolor=INK, zorder=3, label=label)
     floor_end = 100 * (number(row, "null_pie_fraction") + number(row, "null_pie_std"))
-    label_at = floor_end if share < floor_end else share
+    label_at = max(end for end in (share, half, floor_end) if not math.isnan(end))
     count = f"{number(row, 'num_pies'):,.0f}"
     axes.annotate(count, (label_at, position), (5, 0), textcoords="offset points", va="center", fontsize=8)
 

@@ -21,7 +21,8 @@ def variant_table(rows: list[Row], class_rows: list[Row]) -> str:
         ("Top-1", "mean over members ± standard deviation", _top1),
         ("Change", "percentage points against the reference", _top1_change),
         ("PIEs", "examples whose modal answer differs from the reference's, and their share", _pies),
-        ("Noise floor", "PIEs between random halves of the reference", _noise_floor),
+        ("Halves", "PIEs between a half of the reference and a half of the variant", _halves),
+        ("Noise floor", "PIEs between two halves of the reference: what Halves is to be held against", _noise_floor),
         ("On PIEs", "top-1 on the PIEs: reference → variant", _on_pies),
         ("Classes", "that moved significantly apart from the rest", lambda row: _num_significant(row, class_rows)),
         ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
@@ -77,9 +78,12 @@ def _sparsity(row: Row) -> str:
 
 
 def _top1(row: Row) -> str:
-    spread = number(row, "top1_std")
+    return _with_spread(number(row, "top1_mean"), number(row, "top1_std"))
+
+
+def _with_spread(fraction: float, spread: float) -> str:
     deviation = "" if math.isnan(spread) else f" <small>± {100 * spread:.2f}</small>"
-    return percent(number(row, "top1_mean"), 2) + deviation
+    return percent(fraction, 2) + deviation
 
 
 def _top1_change(row: Row) -> str:
@@ -93,10 +97,12 @@ def _pies(row: Row) -> str:
     )
 
 
+def _halves(row: Row) -> str:
+    return _with_spread(_of_variant(row, "half_pie_fraction"), number(row, "half_pie_std"))
+
+
 def _noise_floor(row: Row) -> str:
-    spread = number(row, "null_pie_std")
-    deviation = "" if math.isnan(spread) else f" <small>± {100 * spread:.2f}</small>"
-    return percent(number(row, "null_pie_fraction"), 2) + deviation
+    return _with_spread(number(row, "null_pie_fraction"), number(row, "null_pie_std"))
 
 
 def _on_pies(row: Row) -> str:

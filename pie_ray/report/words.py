@@ -76,8 +76,10 @@ def _pie_clause(worst: dict[str, Any]) -> str:
         f"and their most frequent answer is another on <b>{count(num_pies)}</b> of {count(num_examples)} examples "
         f"(<b>{percent(number(worst, 'pie_fraction'))}</b>"
     )
-    floor = number(worst, "null_pie_fraction")
-    return clause + (")" if math.isnan(floor) else f"; chance alone moves {percent(floor)})")
+    half, floor = number(worst, "half_pie_fraction"), number(worst, "null_pie_fraction")
+    if math.isnan(half) or math.isnan(floor):
+        return clause + ")"
+    return clause + f"; between halves of the populations {percent(half)}, where chance alone moves {percent(floor)})"
 
 
 def _class_clause(worst: dict[str, Any], class_rows: list[dict[str, Any]]) -> str:

@@ -52,7 +52,12 @@ def make_study(num_members: int = 12, seed: int = 0, variants: tuple[str, ...] =
     rows, pies, classes = [], [pd.DataFrame()], [pd.DataFrame()]
     floor, floor_std = _noise_floor(predictions["dense"], rng)
     for variant_id, predicted in predictions.items():
-        row = _summary_row(variant_id, predicted, truth) | {"null_pie_fraction": floor, "null_pie_std": floor_std}
+        row = _summary_row(variant_id, predicted, truth) | {
+            "null_pie_fraction": floor,
+            "null_pie_std": floor_std,
+            "half_pie_fraction": 1.3 * floor,
+            "half_pie_std": floor_std,
+        }
         if variant_id != "dense":
             table = _pie_table(variant_id, predictions["dense"], predicted, truth)
             row |= _pie_columns(table["is_pie"].to_numpy(), predictions["dense"], predicted, truth)
