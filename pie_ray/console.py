@@ -169,7 +169,7 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     table.add_column("variant", overflow="fold")
     for header in ("top-1", "change", "PIEs", "share", "half", "noise", "on PIEs", "off PIEs"):
