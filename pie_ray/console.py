@@ -177,7 +177,7 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
     table.caption = (
-        "half: share of PIEs between half of the dense and half of the compressed members\n"
+        "half: share of PIEs between halves of the dense and the compressed members\n"
         "noise: the same between two halves of the dense members: what chance moves\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
