@@ -45,12 +45,15 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
 
 
 def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: str | None, verbose: bool) -> None:
-    from .cluster.local import ray_session
+    from .cluster.local import check_fits, ray_session
 
-    with ray_session(address, verbose=verbose), ConsoleObserver(console, on_done=tracker.log_member) as observer:
+    with ray_session(address, verbose=verbose) as is_private:
         from .cluster.sweep import run_sweep
 
-        outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
+        if is_private:
+            check_fits(study.recipe.execution)
+        with ConsoleObserver(console, on_done=tracker.log_member) as observer:
+            outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.failed or outcome.unreachable:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ..config import Execution
 from ..errors import InputError
 
 OBJECT_STORE_BYTES = 256 * 1024**2
@@ -30,8 +31,10 @@ _QUIET = {
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]:
+def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[bool]:
     """Ray for the length of a `with` block: the cluster at `address`, or one on this machine that ends with it.
+
+    Gives whether the cluster is private: started here, and not growing.
 
     Raises InputError where no cluster answers at `address`.
     """
@@ -43,7 +46,7 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
     if address is None:
@@ -63,9 +66,26 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[None]
         for name in ("ray", "ray.tune", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        yield
+        yield address is None
     finally:
         ray.shutdown()
+
+
+def check_fits(execution: Execution) -> None:
+    """On a cluster that does not grow, refuse a member that would wait for ever.
+
+    Raises InputError where a member asks for more processors or GPUs than there are.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    for field, kind in (("cpus_per_member", "CPU"), ("gpus_per_member", "GPU")):
+        wanted, found = getattr(execution, field), there.get(kind, 0)
+        if wanted > found:
+            raise InputError(
+                f"execution.{field}: a member asks for {wanted:g} {kind}, this machine has {found:g}; "
+                f"--set execution.{field}={found:g}, or run on a cluster with --address"
+            )
 
 
 def _make_token() -> None:

@@ -36,6 +36,8 @@ def connect(uri: str) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
     from mlflow.tracking import MlflowClient
 
+    # the variable is too late where someone imported mlflow before us
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     return MlflowClient(tracking_uri=uri)
 
 

@@ -127,3 +127,10 @@ def test_a_diverging_member_is_not_tried_again(start_sweep, tiny_text):
     assert "6 of 6 members failed" in sweep.output
     assert "NonFiniteLossError: dense, seed 0: the training loss is" in sweep.output
     assert "tried again" not in sweep.output
+
+
+def test_a_member_that_fits_nowhere_is_refused_and_not_waited_for(start_sweep, tiny_text):
+    sweep = start_sweep(tiny_text, None, "--set", "execution.cpus_per_member=500")
+    assert sweep.finish() == 2, sweep.output
+    assert "execution.cpus_per_member: a member asks for 500 CPU, this machine has" in sweep.output
+    assert "Traceback" not in sweep.output
