@@ -109,6 +109,8 @@ class ConsoleObserver:
         self.console.print(f"[red]failed:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
 
     def _left(self) -> str:
+        if self.num_done == self.num_total:
+            return "done"
         seconds = self.estimate.seconds_left()
         return "" if seconds is None else f"about {clock(seconds)} left"
 

@@ -54,7 +54,7 @@ def complete_all(plan):
 def test_plain_lines_end_with_the_last_member(plan):
     lines = shown(plan, terminal=False, events=complete_all(plan)).splitlines()
     assert re.fullmatch(r"\[1/6\] dense seed 0: top-1 0.8750, 0 s; about 0 s left", lines[0])
-    assert lines[-1].startswith("[6/6] static_int8 seed 1")
+    assert lines[-1] == "[6/6] static_int8 seed 1: top-1 0.8750, 0 s; done"
     assert not any("\x1b" in line for line in lines)
 
 
