@@ -155,8 +155,17 @@ class _Task:
         population = self.results.plan.population(variant_id)
         return {spec.seed: spec.member_id for spec in population if spec.member_id in self.results.found.records}
 
-    def generator(self) -> np.random.Generator:
-        """The same random halvings whenever and wherever these results are analysed."""
+    def halves(self, statistic: Callable[..., stats.HalfPies], *populations: Population) -> stats.HalfPies:
+        """A statistic of random halves: the same ones whenever and wherever these results are analysed."""
+        return statistic(
+            *(population.arrays[schema.PREDICTION] for population in populations),
+            num_classes=self.results.manifest.num_classes,
+            tie=self.results.recipe.evaluation.tie,
+            num_splits=self.results.recipe.evaluation.num_noise_splits,
+            rng=self._generator(),
+        )
+
+    def _generator(self) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.results.plan.sweep_id} {self.evaluation_set}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -232,13 +241,7 @@ def _noise_columns(task: _Task, reference: Population) -> dict[str, Any]:
     """The dense-vs-dense PIE rate between random halves; NaN for a reference of one member."""
     if len(reference.seeds) < 2:
         return {"null_pie_fraction": np.nan, "null_pie_std": np.nan}
-    floor = stats.noise_floor(
-        reference.arrays[schema.PREDICTION],
-        num_classes=task.results.manifest.num_classes,
-        tie=task.results.recipe.evaluation.tie,
-        num_splits=task.results.recipe.evaluation.num_noise_splits,
-        rng=task.generator(),
-    )
+    floor = task.halves(stats.noise_floor, reference)
     return {"null_pie_fraction": floor.mean, "null_pie_std": floor.std}
 
 
@@ -249,14 +252,7 @@ def _half_columns(task: _Task, reference: Population, variant: Population) -> di
     """
     if reference.seeds != variant.seeds or len(reference.seeds) < 2:
         return {"half_pie_fraction": np.nan, "half_pie_std": np.nan}
-    halves = stats.half_pies(
-        reference.arrays[schema.PREDICTION],
-        variant.arrays[schema.PREDICTION],
-        num_classes=task.results.manifest.num_classes,
-        tie=task.results.recipe.evaluation.tie,
-        num_splits=task.results.recipe.evaluation.num_noise_splits,
-        rng=task.generator(),
-    )
+    halves = task.halves(stats.half_pies, reference, variant)
     return {"half_pie_fraction": halves.mean, "half_pie_std": halves.std}
 
 

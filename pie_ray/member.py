@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from .compress.masks import measure_sparsity, prunable_weights
 from .compress.pruning import GradualMagnitudePruning
 from .compress.quantization import QuantizedNetwork, quantize, restore
 from .config import Recipe
-from .data import ImageSet, Splits
+from .data import Splits
 from .errors import NonFiniteLossError
 from .identity import MemberSpec
 from .models import build_network
@@ -32,13 +32,11 @@ from .store import (
     write_checkpoint,
     write_record,
 )
+from .suites import evaluation_suites
 from .training import Batches, Normalise, choose_device, predict, train
 
 NUM_CALIBRATION_IMAGES = 100
 """Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
-
-Suites = Mapping[str, Mapping[str, ImageSet]]
-"""Evaluation sets by suite and name."""
 
 OnEpoch = Callable[[int, float], None]
 
@@ -51,10 +49,6 @@ class Workplace:
     splits: Splits
     storage: Storage
     sink: Sink
-
-    @property
-    def suites(self) -> Suites:
-        return {"clean": {"test": self.splits.test}}
 
     def skeleton(self, seed: int) -> nn.Module:
         """The recipe's network with its initial weights for `seed`."""
@@ -111,7 +105,7 @@ def evaluate_member(
     """Send the member's predictions on every suite to the sink; return the share of correct ones by set."""
     train_set, evaluation = workplace.splits.train, workplace.recipe.evaluation
     top1 = {}
-    for suite, image_sets in workplace.suites.items():
+    for suite, image_sets in evaluation_suites(workplace.splits).items():
         num_rows = sum(len(images) for images in image_sets.values())
         with workplace.sink.open(spec, suite, num_rows) as predictions:
             for name, image_set in image_sets.items():

@@ -17,7 +17,7 @@ from .errors import DataError, SweepError
 from .identity import REFERENCE_ID, MemberSpec, Plan
 from .recipe import dump_recipe
 from .store import Storage, paths
-from .study import SUITES, Study, prepare
+from .study import Study, prepare
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
 
 
@@ -38,13 +38,15 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
         _finish_tracking(tracker, results, console)
         return study.storage
     try:
-        _sweep_missing(study, console, tracker, address, verbose)
+        _sweep_missing(study, list(results.manifest.suites), console, tracker, address, verbose)
     finally:
         _finish_tracking(tracker, open_results(study.storage), console)
     return study.storage
 
 
-def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: str | None, verbose: bool) -> None:
+def _sweep_missing(
+    study: Study, suites: Sequence[str], console: Console, tracker: Tracker, address: str | None, verbose: bool
+) -> None:
     from .cluster.local import check_fits, ray_session
 
     with ray_session(address, verbose=verbose) as is_private:
@@ -53,7 +55,7 @@ def _sweep_missing(study: Study, console: Console, tracker: Tracker, address: st
         if is_private:
             check_fits(study.recipe.execution)
         with ConsoleObserver(console, on_done=tracker.log_member) as observer:
-            outcome = run_sweep(study.recipe, study.plan, study.storage, SUITES, observer)
+            outcome = run_sweep(study.recipe, study.plan, study.storage, suites, observer)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.failed or outcome.unreachable:

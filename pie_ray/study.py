@@ -17,8 +17,7 @@ from .identity import Plan, describe_base, make_plan
 from .models import build_network
 from .recipe import dump_recipe
 from .store import Manifest, Storage, claim, paths, write_examples
-
-SUITES = ("clean",)
+from .suites import evaluation_suites
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,9 @@ def prepare(recipe: Recipe) -> Study:
     )
     storage = results_storage(recipe)
     claim(storage, _manifest(recipe, plan, splits), dump_recipe(recipe))
-    _write_examples(storage, "test", splits.test)
+    for evaluation_sets in evaluation_suites(splits).values():
+        for name, images in evaluation_sets.items():
+            _write_examples(storage, name, images)
     return Study(recipe, plan, storage, splits, sum(p.numel() for p in network.parameters()))
 
 
@@ -75,7 +76,10 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
         fingerprint=splits.fingerprint,
         num_classes=splits.test.num_classes,
         class_names=splits.test.class_names,
-        suites={"clean": {"test": len(splits.test)}},
+        suites={
+            suite: {name: len(images) for name, images in evaluation_sets.items()}
+            for suite, evaluation_sets in evaluation_suites(splits).items()
+        },
         versions={"pie_ray": __version__}
         | {name: metadata.version(name) for name in ("torch", "torchvision", "ray", "pyarrow", "numpy")},
         machine={

@@ -40,9 +40,11 @@ ALLOWED = {
         "records",
         "store",
         "training",
+        "suites",
     },
     "analysis": {"config", "errors", "identity", "recipe", "records", "stats", "store"},
-    "study": {"config", "data", "errors", "identity", "models", "recipe", "store"},
+    "study": {"config", "data", "errors", "identity", "models", "recipe", "store", "suites"},
+    "suites": {"data"},
 }
 HOMES = {
     "ray": {"cluster"},
