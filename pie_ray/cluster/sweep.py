@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
@@ -121,10 +121,28 @@ class _ObserverCallback(Callback):
 
 def _reason(trial: Any) -> str:
     """The last error of a trial in one line."""
-    error = trial.get_pickled_error() or trial.get_error()
+    error = _error(trial)
     if isinstance(error, RayTaskError):
         cause = error.cause if isinstance(error.cause, BaseException) else error
-        return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1] if str(cause).strip() else ''}"
+        return ": ".join(filter(None, (type(cause).__name__, _last_line(cause))))
     if isinstance(error, RayActorError):
         return "its worker process or node died"
-    return str(error).strip().splitlines()[-1] if str(error).strip() else "unknown error"
+    return _last_line(error) or "unknown error"
+
+
+def _error(trial: Any) -> BaseException | str:
+    # Tune's own get_error reads copies that a thread makes later; these files are there before a callback is called.
+    if trial.pickled_error_file:
+        try:
+            with open(trial.pickled_error_file, "rb") as file:
+                return cloudpickle.load(file)
+        except Exception:  # an exception class of the user's that cannot be made from its message alone
+            pass
+    if trial.error_file:
+        with open(trial.error_file) as file:
+            return file.read()
+    return ""
+
+
+def _last_line(error: BaseException | str) -> str:
+    return (str(error).strip().splitlines() or [""])[-1]
