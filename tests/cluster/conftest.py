@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.processes import command_line, end_session, session
+
 
 class Sweep:
     """`pie-ray sweep` or `run` as a person starts it."""
@@ -55,7 +57,7 @@ class Sweep:
 
     def _busy(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "Trainable.train" in _command(child)]
+        return [child for child in children if "Trainable.train" in command_line(child)]
 
     def finish(self, seconds: float = 240) -> int:
         code = self.process.wait(seconds)
@@ -65,7 +67,7 @@ class Sweep:
     def leftovers(self, seconds: float = 15) -> list[psutil.Process]:
         """Processes of the sweep's session that outlive it."""
         deadline = time.monotonic() + seconds
-        while (left := _session(self.process.pid)) and time.monotonic() < deadline:
+        while (left := session(self.process.pid)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return left
 
@@ -75,30 +77,6 @@ class Sweep:
 
     def end(self) -> None:
         end_session(self.process)
-
-
-def end_session(leader: subprocess.Popen[bytes]) -> None:
-    """Take down a process and whatever of its session is left, by pid."""
-    for process in _session(leader.pid):
-        process.kill()
-    leader.wait()
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def _session(leader: int) -> list[psutil.Process]:
-    def belongs(process: psutil.Process) -> bool:
-        try:
-            return os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, psutil.Error):
-            return False
-
-    return [process for process in psutil.process_iter() if belongs(process)]
 
 
 class SweepStarter:
