@@ -5,6 +5,7 @@ PieRayError
 │   ├── RecipeError                  the recipe file or a --set override
 │   ├── DataError                    an image set: names the file and the row
 │   ├── StoreError                   a results folder that does not belong to this recipe, or is damaged
+│   │   └── StorageError             the storage cannot be reached, is full or refuses: names the file and the cause
 │   └── ModelError                   a network that cannot be built, or does not fit its input
 ├── NonFiniteLossError               training diverged: names the member, the epoch and the step
 ├── CompressionError                 a network did not reach the compression that was asked of it
@@ -13,9 +14,14 @@ PieRayError
 
 from __future__ import annotations
 
+from .redaction import without_secrets
+
 
 class PieRayError(Exception):
-    """Base of all errors that carry a message meant for a person."""
+    """Base of all errors that carry a message meant for a person, without credentials of an address in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class InputError(PieRayError, ValueError):
@@ -32,6 +38,10 @@ class DataError(InputError):
 
 class StoreError(InputError):
     """A results folder is damaged, or was made from another recipe or other data."""
+
+
+class StorageError(StoreError):
+    """The storage cannot be reached, is full or refuses; nothing is wrong with what lies on it."""
 
 
 class ModelError(InputError):

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 
 from .config import Recipe
 from .errors import RecipeError
+from .redaction import without_secrets
 
 EMBEDDED = "digits"
 """The recipe that needs no file and no download."""
@@ -57,8 +58,16 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, defaults written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100)
+    """The resolved recipe as YAML, defaults written out; its addresses without credentials."""
+    fields = recipe.model_dump(mode="json")
+    fields["execution"] = _without_secrets(fields["execution"])
+    return yaml.safe_dump(fields, sort_keys=False, width=100)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(part) for key, part in value.items()}
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 # ---------------------------------------------------------------------------------------------------------- YAML

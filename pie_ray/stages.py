@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +16,15 @@ from .analysis import Analysis, Results, analyze, open_results
 from .config import Recipe
 from .console import ConsoleObserver, print_plan
 from .data import load_splits
-from .errors import DataError, SweepError
+from .errors import DataError, StorageError, SweepError
 from .identity import REFERENCE_ID, MemberSpec, Plan
 from .recipe import dump_recipe
-from .store import Storage, paths
-from .study import Study, prepare
+from .store import Storage, hold_lease, paths, remove_leftovers
+from .study import Study, begin, design, is_begun
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
+
+SECONDS_FOR_THE_END = 10.0
+"""A sweep that ends waits no longer for its storage to say how it ended."""
 
 
 def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbose: bool = False) -> Storage:
@@ -27,33 +33,52 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
     Raises InputError for what the user can mend, SweepError naming members that kept failing,
     KeyboardInterrupt where the sweep was stopped.
     """
-    study = prepare(recipe)
+    study = design(recipe)
+    if is_begun(study) and not open_results(study.storage).missing:
+        _complete(study, console, address, verbose)
+        return study.storage
+    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)):
+        remove_leftovers(study.storage)
+        begin(study)
+        _complete(study, console, address, verbose)
+    return study.storage
+
+
+def _complete(study: Study, console: Console, address: str | None, verbose: bool) -> None:
     print_plan(console, study)
-    results = open_results(study.storage)
+    results = reopen_results(study.storage, study.recipe)
     tracker = start_tracker(results)
     for record in results.records:
         tracker.log_member(record)
     if not results.missing:
         console.print(f"All {len(study.plan.members)} members are complete: nothing to train.")
         _finish_tracking(tracker, results, console)
-        return study.storage
+        return
     try:
         _sweep_missing(study, list(results.manifest.suites), console, tracker, address, verbose)
     finally:
-        _finish_tracking(tracker, open_results(study.storage), console)
-    return study.storage
+        # Where the storage failed the sweep, what is known of it must do.
+        with suppress(StorageError):
+            results = open_results(study.storage.with_patience(SECONDS_FOR_THE_END))
+        _finish_tracking(tracker, results, console)
+
+
+def reopen_results(storage: Storage, recipe: Recipe) -> Results:
+    """The results of a recipe that is at hand: the one that lies with them has no credentials in its addresses."""
+    results = open_results(storage)
+    return replace(results, recipe=results.recipe.model_copy(update={"execution": recipe.execution}))
 
 
 def _sweep_missing(
     study: Study, suites: Sequence[str], console: Console, tracker: Tracker, address: str | None, verbose: bool
 ) -> None:
-    from .cluster.local import check_fits, ray_session
+    from .cluster.local import ray_session
 
     with ray_session(address, verbose=verbose) as is_private:
+        from .cluster.capacity import check_fits
         from .cluster.sweep import run_sweep
 
-        if is_private:
-            check_fits(study.recipe.execution)
+        check_fits(study.recipe.execution, is_private=is_private)
         with ConsoleObserver(console, on_done=tracker.log_member) as observer:
             outcome = run_sweep(study.recipe, study.plan, study.storage, suites, observer)
     if outcome.interrupted:
@@ -164,8 +189,7 @@ def _provenance(results: Results) -> dict[str, str]:
 def start_tracker(results: Results) -> Tracker:
     """The recipe's tracker, told of the sweep; an sqlite file beside the sweeps serves where none is named."""
     recipe = results.recipe
-    folder = Storage(recipe.execution.storage)
-    location = folder.uri.removeprefix("file://") if folder.is_local else "."
+    location = os.path.dirname(results.storage.uri) if results.storage.is_local else "."
     tracker = make_tracker(recipe.execution.tracking, default_uri=f"sqlite:///{location}/mlflow.db")
     tracker.start(
         SweepInfo(

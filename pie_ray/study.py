@@ -1,4 +1,4 @@
-"""A recipe made ready to run: its data loaded, its network tried, its results folder claimed. No Ray in here."""
+"""A recipe made ready to run: data loaded, network tried, results folder looked at, then claimed. No Ray in here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .data import ImageSet, Splits, load_splits
 from .identity import Plan, describe_base, make_plan
 from .models import build_network
 from .recipe import dump_recipe
-from .store import Manifest, Storage, claim, paths, write_examples
+from .store import Manifest, Storage, claim, is_claimed, paths, write_examples
 from .suites import evaluation_suites
 
 
@@ -29,12 +29,23 @@ class Study:
     storage: Storage
     splits: Splits
     num_parameters: int
+    manifest: Manifest
 
 
 def prepare(recipe: Recipe) -> Study:
-    """Load the data, try the network, claim the results folder and write the examples' table.
+    """`design` and `begin` at once, where no other driver can be.
 
-    Raises DataError, ModelError, or StoreError where the folder holds results of another recipe or of other data.
+    Raises what they raise.
+    """
+    study = design(recipe)
+    begin(study)
+    return study
+
+
+def design(recipe: Recipe) -> Study:
+    """Load the data and try the network; the results folder is left as it is.
+
+    Raises DataError or ModelError.
     """
     recipe = _with_absolute_paths(recipe)
     plan = make_plan(recipe)
@@ -46,12 +57,30 @@ def prepare(recipe: Recipe) -> Study:
         image_size=splits.train.image_size,
         seed=0,
     )
-    storage = results_storage(recipe)
-    claim(storage, _manifest(recipe, plan, splits), dump_recipe(recipe))
-    for evaluation_sets in evaluation_suites(splits).values():
-        for name, images in evaluation_sets.items():
-            _write_examples(storage, name, images)
-    return Study(recipe, plan, storage, splits, sum(p.numel() for p in network.parameters()))
+    num_parameters = sum(p.numel() for p in network.parameters())
+    return Study(recipe, plan, results_storage(recipe), splits, num_parameters, _manifest(recipe, plan, splits))
+
+
+def is_begun(study: Study) -> bool:
+    """Whether `begin` would change nothing. Raises StoreError as it does, and writes nothing."""
+    return is_claimed(study.storage, study.manifest, dump_recipe(study.recipe)) and all(
+        study.storage.exists(paths.examples(name)) for name in _evaluation_sets(study)
+    )
+
+
+def begin(study: Study) -> None:
+    """Claim the results folder and write the examples' tables.
+
+    Raises StoreError where the folder holds results of another recipe or of other data.
+    """
+    claim(study.storage, study.manifest, dump_recipe(study.recipe))
+    for name, images in _evaluation_sets(study).items():
+        if not study.storage.exists(paths.examples(name)):
+            _write_examples(study.storage, name, images)
+
+
+def _evaluation_sets(study: Study) -> dict[str, ImageSet]:
+    return {name: images for sets in evaluation_suites(study.splits).values() for name, images in sets.items()}
 
 
 def results_storage(recipe: Recipe) -> Storage:
@@ -92,8 +121,6 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
 
 
 def _write_examples(storage: Storage, evaluation_set: str, images: ImageSet) -> None:
-    if storage.exists(paths.examples(evaluation_set)):
-        return
     write_examples(
         storage,
         evaluation_set,

@@ -29,7 +29,7 @@ from pie_ray.tracking import (
     make_tracker,
 )
 from pie_ray.tracking.background import BackgroundQueue, RejectedError
-from pie_ray.tracking.connection import find_or_create_experiment, without_credentials
+from pie_ray.tracking.connection import find_or_create_experiment
 from pie_ray.tracking.fields import member_metrics, metric_name
 from pie_ray.tracking.view import MlflowView
 
@@ -505,8 +505,3 @@ def test_many_evaluation_sets_become_the_mean_of_each_suite() -> None:
         "top1.test": 0.9,
     }
     assert "train_seconds" not in metrics
-
-
-def test_credentials_are_not_shown() -> None:
-    assert without_credentials("postgresql://me:pw@host/db failed") == "postgresql://***@host/db failed"
-    assert without_credentials("http://host/a@b") == "http://host/a@b"

@@ -3,7 +3,9 @@
 from . import paths, schema
 from .checkpoints import read_checkpoint, read_checkpoint_metadata, write_checkpoint
 from .examples import Examples, read_examples, write_examples
-from .manifest import Manifest, claim, read_manifest
+from .lease import hold_lease
+from .leftovers import remove_leftovers
+from .manifest import Manifest, claim, is_claimed, read_manifest
 from .members import Completeness, completeness, read_records, write_record
 from .prediction_file import write_predictions
 from .reader import Population, PredictionStore
@@ -26,6 +28,8 @@ __all__ = [
     "SuiteSink",
     "claim",
     "completeness",
+    "hold_lease",
+    "is_claimed",
     "paths",
     "prediction_batch",
     "read_checkpoint",
@@ -34,6 +38,7 @@ __all__ = [
     "read_manifest",
     "read_records",
     "read_table",
+    "remove_leftovers",
     "schema",
     "write_checkpoint",
     "write_examples",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
+
 from ..errors import StoreError
 from . import paths
 from .storage import Storage
@@ -41,10 +43,13 @@ def read_checkpoint(storage: Storage, variant_id: str, seed: int, *, member_id: 
 def read_checkpoint_metadata(storage: Storage, variant_id: str, seed: int) -> dict[str, str]:
     """The header's texts, without reading the tensors. Raises StoreError where it is absent or damaged."""
     path = paths.checkpoint(variant_id, seed)
+
+    def read(file: pa.NativeFile) -> dict[str, str]:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        return _metadata(storage, path, file.read(min(length, _MAX_HEADER_BYTES)))
+
     try:
-        with storage.open_input(path) as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            return _metadata(storage, path, file.read(min(length, _MAX_HEADER_BYTES)))
+        return storage.read_file(path, read)
     except FileNotFoundError as error:
         raise _absent(error) from error
 

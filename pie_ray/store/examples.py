@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..errors import StoreError
 from . import paths, schema
-from .parquet import open_parquet, write_parquet
+from .parquet import read_parquet, write_parquet
 from .prediction_file import to_numpy
 from .storage import Storage
 
@@ -67,20 +68,23 @@ def write_examples(
 
 def read_examples(storage: Storage, evaluation_set: str) -> Examples:
     """Raises StoreError where the file is absent or damaged."""
-    path = paths.examples(evaluation_set)
+
+    def read(file: pq.ParquetFile) -> Examples:
+        return _from_table(evaluation_set, file.read(use_threads=False))
+
     try:
-        with open_parquet(storage, path) as file:
-            table = file.read(use_threads=False)
-            class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
-            columns = {name: to_numpy(table[name]) for name in table.column_names if name != schema.KEY}
-            keys = tuple(table[schema.KEY].to_pylist())
+        return read_parquet(storage, paths.examples(evaluation_set), read)
     except FileNotFoundError as error:
         raise StoreError(f"{error}: the sweep writes it when it starts") from error
+
+
+def _from_table(evaluation_set: str, table: pa.Table) -> Examples:
+    columns = {name: to_numpy(table[name]) for name in table.column_names if name != schema.KEY}
     return Examples(
         evaluation_set=evaluation_set,
         example_ids=columns.pop(schema.EXAMPLE_ID),
         labels=columns.pop(schema.LABEL),
-        keys=keys,
+        keys=tuple(table[schema.KEY].to_pylist()),
         groups=columns,
-        class_names=class_names,
+        class_names=tuple(json.loads(table.schema.metadata[b"class_names"])),
     )

@@ -40,18 +40,33 @@ def claim(storage: Storage, manifest: Manifest, recipe_text: str) -> Manifest:
     Population, variants and suites may grow; returns the manifest as it now stands, with the first one's versions,
     machine and time. Raises StoreError, with both values of each differing field, where the folder is another's.
     """
-    try:
-        known = read_manifest(storage)
-    except FileNotFoundError:
-        known = None
+    known = _known(storage, manifest)
     if known is not None:
-        _check_agreement(storage, known, manifest)
-        manifest = known.model_copy(update={"suites": {**known.suites, **manifest.suites}})
+        manifest = _grown(known, manifest)
     if known is None or _recipe_text(storage) != recipe_text:
         storage.write_bytes(paths.RECIPE, recipe_text.encode())
     if manifest != known:
         storage.write_bytes(paths.MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return manifest
+
+
+def is_claimed(storage: Storage, manifest: Manifest, recipe_text: str) -> bool:
+    """Whether `claim` would change nothing. Raises StoreError as it does, and writes nothing."""
+    known = _known(storage, manifest)
+    return known is not None and _grown(known, manifest) == known and _recipe_text(storage) == recipe_text
+
+
+def _known(storage: Storage, manifest: Manifest) -> Manifest | None:
+    try:
+        known = read_manifest(storage)
+    except FileNotFoundError:
+        return None
+    _check_agreement(storage, known, manifest)
+    return known
+
+
+def _grown(known: Manifest, manifest: Manifest) -> Manifest:
+    return known.model_copy(update={"suites": {**known.suites, **manifest.suites}})
 
 
 def read_manifest(storage: Storage) -> Manifest:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import StoreError
 from .storage import Storage
+from .trouble import diagnose
+
+T = TypeVar("T")
 
 
 def write_parquet(storage: Storage, path: str, row_groups: Sequence[pa.Table], options: dict[str, Any]) -> None:
@@ -26,21 +29,26 @@ def write_parquet(storage: Storage, path: str, row_groups: Sequence[pa.Table], o
     storage.write_bytes(path, sink.getvalue())
 
 
-@contextmanager
-def open_parquet(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
-    """Open a file for the `with` block; StoreError for damage found there, FileNotFoundError where there is no file."""
-    with storage.open_input(path) as source, explaining_damage(storage, path):
-        yield pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not storage.is_local)
+def read_parquet(storage: Storage, path: str, read: Callable[[pq.ParquetFile], T]) -> T:
+    """What `read` makes of a file; StoreError for damage found there, FileNotFoundError where there is no file."""
+
+    def read_source(source: pa.NativeFile) -> T:
+        with explaining_damage(storage, path):
+            return read(pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not storage.is_local))
+
+    return storage.read_file(path, read_source)
 
 
 @contextmanager
 def explaining_damage(storage: Storage, path: str) -> Iterator[None]:
-    """Turn what a parser raises on damaged bytes into a StoreError that names the file."""
+    """Turn what a parser raises on damaged bytes into a StoreError that names the file; a storage's trouble passes."""
     try:
         yield
     except StoreError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and diagnose(error) is not None:
+            raise
         raise StoreError(
             f"{path} in {storage} cannot be read: {_first_line(error)}; delete the file, and the same command makes "
             "it again"

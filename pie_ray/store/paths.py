@@ -6,6 +6,7 @@
     checkpoints/<variant_id>/<seed>.safetensors
     predictions/<suite>/<variant_id>/<seed>.parquet
     members/<variant_id>/<seed>.json                      a MemberRecord, written last
+    drivers/<id>.json                                     who drives the sweep, while it runs (see `lease`)
     analysis/<table>.parquet  analysis/figures/<name>.png
     report/index.html
 """
@@ -18,6 +19,7 @@ REPORT = "report/index.html"
 
 CHECKPOINTS = "checkpoints"
 MEMBERS = "members"
+DRIVERS = "drivers"
 
 
 def examples(evaluation_set: str) -> str:
@@ -39,6 +41,10 @@ def predictions(suite: str, variant_id: str, seed: int) -> str:
 
 def member(variant_id: str, seed: int) -> str:
     return f"{MEMBERS}/{variant_id}/{seed}.json"
+
+
+def driver(driver_id: str) -> str:
+    return f"{DRIVERS}/{driver_id}.json"
 
 
 def table(name: str) -> str:

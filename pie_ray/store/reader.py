@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from ..errors import StoreError
 from . import paths, schema
-from .parquet import open_parquet
+from .parquet import read_parquet
 from .prediction_file import FileInfo, read_columns
 from .storage import Storage
 
@@ -127,24 +128,26 @@ class _MemberReader:
         return self._read(path, _IDENTITY, None).columns
 
     def _read(self, path: str, columns: tuple[str, ...], member_id: str | None) -> _Part:
-        with open_parquet(self.storage, path) as file:
-            info = FileInfo.from_metadata(file.metadata.metadata)
-            if member_id not in (None, info.member_id):
-                raise StoreError(
-                    f"{path} in {self.storage} is of member {info.member_id}, the recipe's is {member_id}: "
-                    "use another name or storage"
-                )
-            names = [part.name for part in info.evaluation_sets]
-            if self.evaluation_set not in names:
-                raise StoreError(
-                    f"{path} in {self.storage} holds no evaluation set {self.evaluation_set}, only {', '.join(names)}"
-                )
-            if schema.LOGITS in columns and schema.LOGITS not in file.schema_arrow.names:
-                raise StoreError(
-                    f"{path} in {self.storage} holds no logits: they are stored where evaluation.store_logits is true"
-                )
-            index = names.index(self.evaluation_set)
-            return _Part(path, info.evaluation_sets[index].examples, read_columns(file, index, columns))
+        return read_parquet(self.storage, path, lambda file: self._select(file, path, columns, member_id))
+
+    def _select(self, file: pq.ParquetFile, path: str, columns: tuple[str, ...], member_id: str | None) -> _Part:
+        info = FileInfo.from_metadata(file.metadata.metadata)
+        if member_id not in (None, info.member_id):
+            raise StoreError(
+                f"{path} in {self.storage} is of member {info.member_id}, the recipe's is {member_id}: "
+                "use another name or storage"
+            )
+        names = [part.name for part in info.evaluation_sets]
+        if self.evaluation_set not in names:
+            raise StoreError(
+                f"{path} in {self.storage} holds no evaluation set {self.evaluation_set}, only {', '.join(names)}"
+            )
+        if schema.LOGITS in columns and schema.LOGITS not in file.schema_arrow.names:
+            raise StoreError(
+                f"{path} in {self.storage} holds no logits: they are stored where evaluation.store_logits is true"
+            )
+        index = names.index(self.evaluation_set)
+        return _Part(path, info.evaluation_sets[index].examples, read_columns(file, index, columns))
 
 
 def _stack(name: str, rows: list[np.ndarray]) -> np.ndarray:

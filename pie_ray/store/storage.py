@@ -1,30 +1,37 @@
 """Where results lie: a folder, local or in an object store, whose files are there whole or not at all.
 
 Everything is addressed by relative paths with `/`. A file that is absent is FileNotFoundError; every other trouble
-with the storage is one StoreError.
+with the storage is one StorageError. Trouble that may pass is waited out for `PATIENCE_SECONDS`, once the storage has
+answered: a mistyped address errs at once.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, final
-from uuid import uuid4
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import copy
+from typing import TypeVar, final
 
 import pyarrow as pa
 from pyarrow import fs
 
-from ..errors import StoreError
+from ..errors import StorageError, StoreError
+from ..redaction import without_secrets
+from .address import below, canonical, open_filesystem
+from .publishing import TEMPORARY_SUFFIX, put_object, replace_file
+from .trouble import diagnose
 
-_ACCEPTED = "a folder, file:///folder, s3://bucket/folder or gs://bucket/folder"
-_TEMPORARY_SUFFIX = ".pie_ray_tmp"
+PATIENCE_SECONDS = 120.0
+"""How long a storage may be away; the environment's `PIE_RAY_STORAGE_PATIENCE_SECONDS` says otherwise."""
 
-_OPTIONS = {
-    "s3": "allow_delayed_open=true",  # one PUT an object instead of the three requests of a multipart upload
-    "gs": "retry_limit_seconds=60",  # pyarrow's own is 15 minutes, in which nothing is said
-}
+_FIRST_DELAY, _LONGEST_DELAY = 0.25, 8.0
+# The global generators belong to the members' random numbers.
+_random = random.Random()
+
+T = TypeVar("T")
 
 
 @final
@@ -34,21 +41,28 @@ class Storage:
         storage = Storage("s3://bucket/results?endpoint_override=localhost:9000&scheme=http").child("demo")
         storage.write_bytes("manifest.json", b"{}")
 
-    Credentials come from the environment as the cloud's own tools read them. Raises StoreError for an address that
-    is not understood.
+    Credentials come from the environment as the cloud's own tools read them. Raises StoreError for an address or a
+    patience that is not understood, and StorageError where the address leads nowhere.
     """
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
-        self._address = _canonical(os.fspath(uri))
-        self._filesystem, self._root = _open_filesystem(self._address)
+        self._open(canonical(os.fspath(uri)), _patience(), False)
 
-    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
-        return Storage, (self._address,)
+    def _open(self, address: str, patience: float, has_answered: bool) -> Storage:
+        self._address, self._root = address, ""
+        self._patience, self._has_answered = patience, has_answered
+        # A bucket whose region is not named is asked for it.
+        self._filesystem, self._root = self._try("open", "", lambda: open_filesystem(address))
+        self._has_answered = has_answered
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str, float, bool], Storage], tuple[str, float, bool]]:
+        return _reopen, (self._address, self._patience, self._has_answered)
 
     @property
     def uri(self) -> str:
         """The address without the credentials that it may carry; of a local folder, its absolute path."""
-        return _without_secrets(self._address)
+        return without_secrets(self._address)
 
     def __str__(self) -> str:
         return self.uri
@@ -67,129 +81,125 @@ class Storage:
 
     def child(self, path: str) -> Storage:
         """The storage `path` below this one; an address' query is kept."""
-        address, mark, query = (self._address, "", "") if self.is_local else self._address.partition("?")
-        return Storage(f"{address.rstrip('/')}/{path}{mark}{query}")
+        _check(path)
+        return _reopen(below(self._address, path), self._patience, self._has_answered)
+
+    def with_patience(self, seconds: float) -> Storage:
+        """The same storage, waiting this long for trouble to pass."""
+        other = copy(self)
+        other._patience = seconds
+        return other
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at `path`."""
-        with self._explaining("look for", path):
-            return bool(self._filesystem.get_file_info(self._full(path)).is_file)
+        full = self._full(path)
+        return self._try("look for", path, lambda: bool(self._filesystem.get_file_info(full).is_file))
 
     def read_bytes(self, path: str) -> bytes:
-        # Not an input *stream*, which asks an object store for 256 KiB at a time.
-        with self._reading(path), self._filesystem.open_input_file(self._full(path)) as file:
-            return bytes(file.read())
+        return self.read_file(path, lambda file: bytes(file.read()))
 
-    def open_input(self, path: str) -> pa.NativeFile:
-        """A file to read here and there, as Parquet is read; close it."""
-        with self._reading(path):
-            return self._filesystem.open_input_file(self._full(path))
+    def read_file(self, path: str, read: Callable[[pa.NativeFile], T]) -> T:
+        """What `read` makes of the open file, here and there as Parquet is read; called anew after a trouble."""
+        full = self._full(path)
+
+        def attempt() -> T:
+            # Not an input *stream*, which asks an object store for 256 KiB at a time.
+            with self._filesystem.open_input_file(full) as file:
+                return read(file)
+
+        try:
+            return self._try("read", path, attempt)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path} is not in {self}") from error
 
     def write_bytes(self, path: str, data: bytes | pa.Buffer) -> None:
-        """Write a whole file, replacing one that is there; if this raises, `path` is as it was before."""
-        with self._explaining("write", path):
-            if self.is_local:
-                _replace_file(self._full(path), data)
-            else:
-                self._put_object(self._full(path), data)
+        """Write a whole file, replacing one that is there; if this raises, `path` is as it was before.
+
+        Where a store's answer got lost it may be written all the same, and whole.
+        """
+        full = self._full(path)
+        if self.is_local:
+            self._try("write", path, lambda: replace_file(full, data))
+        else:
+            self._try("write", path, lambda: put_object(self._filesystem, full, data))
 
     def list_files(self, folder: str = "") -> list[str]:
         """Sorted paths, relative to this storage, of all files below `folder`; empty where there is no such folder."""
+        return sorted(path for path in self.list_times(folder) if not path.endswith(TEMPORARY_SUFFIX))
+
+    def list_times(self, folder: str = "") -> dict[str, float]:
+        """When each file below `folder` was written, in seconds by the storage's own clock; unfinished ones too."""
         selector = fs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
-        with self._explaining("list", folder or "the files"):
-            found = [info.path for info in self._filesystem.get_file_info(selector) if info.is_file]
+        found = self._try("list", folder or "the files", lambda: self._filesystem.get_file_info(selector))
         start = len(self._root.rstrip("/")) + 1
-        return sorted(path[start:] for path in found if not path.endswith(_TEMPORARY_SUFFIX))
+        return {info.path[start:]: info.mtime_ns / 1e9 for info in found if info.is_file}
 
     def delete(self, path: str) -> None:
         """Delete the file at `path`, if there is one."""
-        with self._explaining("delete", path), suppress(FileNotFoundError):
-            self._filesystem.delete_file(self._full(path))
+        full = self._full(path)
+
+        def attempt() -> None:
+            with suppress(FileNotFoundError):
+                self._filesystem.delete_file(full)
+
+        self._try("delete", path, attempt)
 
     def _full(self, path: str) -> str:
-        assert not path.startswith("/") and ".." not in path.split("/"), f"not a relative path: {path!r}"
+        if path:
+            _check(path)
         return f"{self._root.rstrip('/')}/{path}".rstrip("/")
 
-    def _put_object(self, path: str, data: bytes | pa.Buffer) -> None:
-        # Closing publishes, and so do leaving a `with` by an exception and the garbage collector. All data goes
-        # into one write, so that nothing of ours can fail between the first byte and the last.
-        stream = self._filesystem.open_output_stream(path, compression=None)
-        stream.write(data)
-        stream.close()
-
-    @contextmanager
-    def _reading(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path} is not in {self}") from error
-        except (OSError, pa.ArrowException) as error:
-            raise self._trouble("read", path, error) from error
-
-    @contextmanager
-    def _explaining(self, action: str, path: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            raise self._trouble(action, path, error) from error
-
-    def _trouble(self, action: str, path: str, error: Exception) -> StoreError:
-        return StoreError(_without_secrets(f"cannot {action} {path} in {self}: {error}"))
+    def _try(self, action: str, path: str, attempt: Callable[[], T]) -> T:
+        """Repeat what fails by a trouble that may pass; FileNotFoundError is an answer where a file is read."""
+        started = time.monotonic()
+        deadline = started + (self._patience if self._has_answered else 0)
+        for delay in _delays():
+            try:
+                result = attempt()
+            except (OSError, pa.ArrowException) as error:
+                if action == "read" and isinstance(error, FileNotFoundError):
+                    self._has_answered = True
+                    raise
+                trouble = diagnose(error)
+                now = time.monotonic()
+                if trouble is None or not trouble.passes or now + delay > deadline:
+                    cause = without_secrets(str(error)) if trouble is None else trouble.cause
+                    tried = f" (tried for {now - started:.0f} s)" if now - started >= 1 else ""
+                    what = f"{action} {path} in" if action != "open" else "open the storage"
+                    raise StorageError(f"cannot {what} {self}: {cause}{tried}") from error
+            else:
+                self._has_answered = True
+                return result
+            time.sleep(delay)
+        raise AssertionError("the delays never end")
 
 
-def _canonical(uri: str) -> str:
-    """The address with a local folder made absolute: a process elsewhere has another working directory."""
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", uri)
-    if match is None:
-        if not uri:
-            raise StoreError(f"the storage is empty: expected {_ACCEPTED}")
-        return os.path.abspath(os.path.expanduser(uri))
-    if match[1] not in ("file", "s3", "gs") or not uri.startswith(f"{match[1]}://"):
-        raise StoreError(f"storage {_without_secrets(uri)!r} is not understood: expected {_ACCEPTED}")
-    if match[1] == "file":
-        return str(_from_uri(uri)[1])
-    return uri
-
-
-def _open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a canonical address, and the path of its folder in it."""
-    if "://" not in uri:
-        return fs.LocalFileSystem(), uri
-    filesystem, root = _from_uri(uri)
-    if not root:
-        raise StoreError(f"storage {_without_secrets(uri)!r} names no bucket: expected {_ACCEPTED}")
-    return filesystem, root
-
-
-def _from_uri(uri: str) -> tuple[Any, Any]:
-    option = _OPTIONS.get(uri.partition("://")[0])
-    if option is not None and option.partition("=")[0] not in uri:
-        # An older pyarrow does not know the option; the address itself is judged below.
-        with suppress(OSError, pa.ArrowException):
-            return fs.FileSystem.from_uri(f"{uri}{'&' if '?' in uri else '?'}{option}")
+def _patience() -> float:
+    name = "PIE_RAY_STORAGE_PATIENCE_SECONDS"
+    text = os.environ.get(name, "")
     try:
-        return fs.FileSystem.from_uri(uri)
-    except (OSError, pa.ArrowException) as error:
-        message = f"cannot open storage {uri!r}: {error}; expected {_ACCEPTED}"
-        raise StoreError(_without_secrets(message)) from error
+        seconds = float(text) if text else PATIENCE_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise StoreError(f"{name}: found {text!r}, accepted: a number of seconds, 0 or more")
+    return seconds
 
 
-def _without_secrets(text: str) -> str:
-    """The text without the `key:secret@` that an address may carry."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+def _reopen(address: str, patience: float, has_answered: bool) -> Storage:
+    return Storage.__new__(Storage)._open(address, patience, has_answered)
 
 
-def _replace_file(path: str, data: bytes | pa.Buffer) -> None:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{uuid4().hex}{_TEMPORARY_SUFFIX}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+def _delays() -> Iterator[float]:
+    """Growing, and uneven: the members of a sweep need not all come back at the same moment."""
+    delay = _FIRST_DELAY
+    while True:
+        yield delay * _random.uniform(0.7, 1)
+        delay = min(2 * delay, _LONGEST_DELAY)
+
+
+def _check(path: str) -> None:
+    """Whatever a name is taken from, a path must stay below the storage on every kind of storage."""
+    parts = path.split("/")
+    if not all(parts) or {".", ".."}.intersection(parts) or "\\" in path or not path.isprintable():
+        raise StoreError(f"{path!r} is no path of a results folder: expected names with / between them, without ..")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..errors import StoreError
 from . import paths, schema
-from .parquet import open_parquet, write_parquet
+from .parquet import read_parquet, write_parquet
 from .storage import Storage
 
 
@@ -23,7 +23,6 @@ def write_table(storage: Storage, name: str, columns: Mapping[str, np.ndarray | 
 def read_table(storage: Storage, name: str) -> pa.Table:
     """Raises StoreError where the table is absent or damaged."""
     try:
-        with open_parquet(storage, paths.table(name)) as file:
-            return file.read(use_threads=False)
+        return read_parquet(storage, paths.table(name), lambda file: file.read(use_threads=False))
     except FileNotFoundError as error:
         raise StoreError(f"{error}: `pie-ray analyze` writes it") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,11 +79,6 @@ def sqlite_folder(uri: str) -> Path | None:
     """The folder of an sqlite file; None for every other store."""
     path = uri.removeprefix("sqlite:///").partition("?")[0]
     return Path(path).resolve().parent if uri.startswith("sqlite:///") and path else None
-
-
-def without_credentials(text: str) -> str:
-    """`https://user:secret@host` becomes `https://***@host`."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def root_cause(error: BaseException) -> str:

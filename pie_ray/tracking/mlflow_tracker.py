@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import final
 
 from ..records import MemberRecord
+from ..redaction import without_secrets
 from .background import BackgroundQueue
-from .connection import root_cause, without_credentials
+from .connection import root_cause
 from .contract import Status, SweepInfo, TrackingOutcome, VariantMetrics
 from .view import MlflowView
 
@@ -62,7 +63,7 @@ class MlflowTracker:
         lacks += ["the analysis"] if pending["analysis"] else []
         lacks = lacks or ["the sweep" if pending["sweep"] else "how the sweep ended"]
         cause = "it took too long" if self._queue.error is None else root_cause(self._queue.error)
-        return without_credentials(
+        return without_secrets(
             f"MLflow at {self._uri} lacks {' and '.join(lacks)}: {cause}\n"
             f"The results do not depend on it. Log what is missing later: pie-ray track {sweep.results}"
         )

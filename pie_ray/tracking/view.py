@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from ..records import MemberRecord
-from .connection import connect, find_or_create_experiment, refusals_named, sqlite_folder, without_credentials
+from ..redaction import without_secrets
+from .connection import connect, find_or_create_experiment, refusals_named, sqlite_folder
 from .contract import Status, SweepInfo, VariantMetrics
 from .fields import analysis_metrics, clip, describe, member_metrics, member_params
 
@@ -46,9 +47,9 @@ class MlflowView:
         if sqlite_folder(self._uri) is not None:
             return f"mlflow ui --backend-store-uri {shlex.quote(self._uri)}"
         if not self._uri.startswith("http"):
-            return without_credentials(self._uri)
+            return without_secrets(self._uri)
         page = f"/#/experiments/{self._experiment_id}/runs/{self._parent_id}" if self._parent_id else ""
-        return without_credentials(self._uri.rstrip("/") + page)
+        return without_secrets(self._uri.rstrip("/") + page)
 
     def open(self, sweep: SweepInfo) -> None:
         """Find or create the sweep's parent, and see which members it has."""

@@ -2,94 +2,47 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from pyarrow import fs
 
 from pie_ray.config import Recipe
 from pie_ray.identity import MemberSpec, Plan, Variant, make_plan
 from pie_ray.store import ParquetSink, Storage, prediction_batch
+from tests.s3 import S3Server, s3_server
 
 
-class ObjectStore(fs.FileSystemHandler):
-    """An object store in memory that publishes as S3 does: whatever was written so far, whenever a stream closes."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.num_writes = 0
-        self.fail_write = False
-
-    def get_type_name(self) -> str:
-        return "object store"
-
-    def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        return [fs.FileInfo(path, fs.FileType.File if path in self.objects else fs.FileType.NotFound) for path in paths]
-
-    def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
-        return self.get_file_info([path for path in self.objects if path.startswith(f"{selector.base_dir}/")])
-
-    def delete_file(self, path: str) -> None:
-        if self.objects.pop(path, None) is None:
-            raise FileNotFoundError(path)
-
-    def open_input_file(self, path: str) -> pa.NativeFile:
-        if path not in self.objects:
-            raise FileNotFoundError(path)
-        return pa.BufferReader(self.objects[path])
-
-    def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        return pa.PythonFile(_Upload(self, path), mode="w")
-
-    def normalize_path(self, path: str) -> str:
-        return path
-
-    def _not_needed(self, *arguments: Any) -> Any:
-        raise NotImplementedError
-
-    create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _not_needed
-    move = copy_file = open_input_stream = open_append_stream = _not_needed
-
-
-class _Upload(io.BytesIO):
-    def __init__(self, store: ObjectStore, path: str) -> None:
-        super().__init__()
-        self.store, self.path = store, path
-
-    def write(self, data: Any) -> int:
-        self.store.num_writes += 1
-        if self.store.fail_write:
-            raise OSError("the network is down")
-        return super().write(data)
-
-    def close(self) -> None:
-        if not self.closed and not self.store.fail_write:
-            self.store.objects[self.path] = self.getvalue()
-        super().close()
+@pytest.fixture(scope="session")
+def s3_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
-def object_store(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """What every `s3://` address leads to in this test."""
-    handler = ObjectStore()
+def s3(s3_session: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A store that works when a test begins, reached with the credentials of the environment."""
+    for name, value in s3_session.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_session.requests.clear()
+    yield s3_session
+    s3_session.fail(None)
 
-    def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-        if "://" not in uri:
-            return fs.LocalFileSystem(), uri
-        return fs.PyFileSystem(handler), uri.removeprefix("s3://").partition("?")[0]
 
-    monkeypatch.setattr("pie_ray.store.storage._open_filesystem", open_filesystem)
-    return handler
+@pytest.fixture
+def object_storage(s3: S3Server) -> Storage:
+    """An empty folder of the S3 server's."""
+    return Storage(s3.uri(f"{uuid4().hex}/results"))
 
 
 @pytest.fixture(params=["local folder", "object store"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path, object_store: ObjectStore) -> Storage:
-    return Storage(tmp_path / "results" if request.param == "local folder" else "s3://bucket/results")
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "local folder":
+        return Storage(tmp_path / "results")
+    return request.getfixturevalue("object_storage")
 
 
 @pytest.fixture

@@ -4,20 +4,20 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from pie_ray.errors import StoreError
-from pie_ray.store import Storage
+from pie_ray.errors import RecipeError, StoreError
+from pie_ray.recipe import parse_recipe
+from pie_ray.store import Storage, read_examples, write_examples
 
 
 def test_a_file_is_read_as_it_was_written(storage):
     storage.write_bytes("a/b.json", b"{}")
 
     assert storage.read_bytes("a/b.json") == b"{}"
-    with storage.open_input("a/b.json") as file:
-        file.seek(1)
-        assert file.read(1) == b"}"
+    assert storage.read_file("a/b.json", lambda file: (file.seek(1), file.read(1))) == (1, b"}")
 
 
 def test_a_buffer_is_written_as_bytes_are(storage):
@@ -38,9 +38,8 @@ def test_writing_again_replaces(storage):
 
 def test_an_absent_file_is_file_not_found(storage):
     assert not storage.exists("a")
-    for read in (storage.read_bytes, storage.open_input):
-        with pytest.raises(FileNotFoundError, match=r"a/b is not in .*results"):
-            read("a/b")
+    with pytest.raises(FileNotFoundError, match=r"a/b is not in .*results"):
+        storage.read_bytes("a/b")
 
 
 def test_files_are_listed_below_a_folder(storage):
@@ -70,11 +69,6 @@ def test_only_the_address_is_pickled(storage):
     data = pickle.dumps(storage)
     assert len(data) < 300
     assert pickle.loads(data).read_bytes("a") == b"1"
-
-
-def test_an_object_takes_one_write(object_store):
-    Storage("s3://bucket/results").write_bytes("a", b"1" * 20_000_000)
-    assert object_store.num_writes == 1
 
 
 # ------------------------------------------------------------------------------------------- finish or be absent
@@ -111,17 +105,73 @@ def test_a_killed_process_leaves_nothing_visible(folder, monkeypatch):
     assert folder.list_files() == []
 
 
-def test_an_upload_that_fails_leaves_nothing(object_store):
-    object_store.fail_write = True
-    with pytest.raises(StoreError, match=r"cannot write a in s3://bucket/results: .*the network is down"):
-        Storage("s3://bucket/results").write_bytes("a", b"1")
-    assert object_store.objects == {}
-
-
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match=r"cannot write a in .*file/results: .*Not a directory"):
         Storage(tmp_path / "file" / "results").write_bytes("a", b"1")
+
+
+# ---------------------------------------------------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "..\\a", "a\\..\\b", "a\0b", "a\nb"]
+)
+def test_no_path_leaves_the_storage(storage, path):
+    outside = Storage(storage.uri.rpartition("/")[0]) if storage.is_local else storage
+    for use in (storage.read_bytes, storage.exists, storage.delete, storage.list_files, storage.child):
+        with pytest.raises(StoreError, match=r"is no path of a results folder"):
+            use(path)
+    with pytest.raises(StoreError, match=r"is no path of a results folder"):
+        storage.write_bytes(path, b"1")
+    assert outside.list_files() == []
+
+
+@pytest.mark.parametrize("name", ["..", "a/../../../b", "/b"])
+def test_an_evaluation_set_cannot_lead_outside(storage, name):
+    with pytest.raises(StoreError, match=r"is no path of a results folder"):
+        write_examples(storage, f"{name}/c", np.arange(1), np.zeros(1), ["k"], {}, ["zero"])
+    assert storage.list_files() == []
+
+
+def test_class_names_groups_and_keys_lead_nowhere(storage):
+    write_examples(storage, "test", np.arange(1), np.zeros(1), ["../k"], {"../g": np.ones(1)}, ["..%2F", "../../c"])
+    assert storage.list_files() == ["examples/test.parquet"]
+    assert read_examples(storage, "test").class_names == ("..%2F", "../../c")
+
+
+@pytest.mark.parametrize("name", ["..", "../a", "a/b", "/a", "a\\b", ".hidden", ""])
+def test_a_recipe_cannot_be_called_what_leads_elsewhere(tiny_text, name):
+    with pytest.raises(RecipeError, match="name: found"):
+        parse_recipe(tiny_text, [f"name={name!r}"])
+
+
+def test_a_name_may_look_escaped(storage):
+    storage.write_bytes("..%2Fa/%2e%2e", b"1")
+    assert storage.list_files() == ["..%2Fa/%2e%2e"]
+
+
+def test_writing_replaces_a_link_and_not_what_it_leads_to(folder, tmp_path):
+    (tmp_path / "target").write_bytes(b"mine")
+    folder.write_bytes("a", b"1")
+    Path(folder.uri, "b").symlink_to(tmp_path / "target")
+
+    folder.write_bytes("b", b"2")
+
+    assert (tmp_path / "target").read_bytes() == b"mine"
+    assert folder.read_bytes("b") == b"2"
+
+
+def test_a_linked_folder_is_followed(folder, tmp_path):
+    """So that a person can keep checkpoints on another disk."""
+    (tmp_path / "disk").mkdir()
+    folder.write_bytes("a", b"1")
+    Path(folder.uri, "checkpoints").symlink_to(tmp_path / "disk")
+
+    folder.write_bytes("checkpoints/b", b"2")
+
+    assert (tmp_path / "disk" / "b").read_bytes() == b"2"
+    assert folder.list_files() == ["a", "checkpoints/b"]
 
 
 # ------------------------------------------------------------------------------------------------------ addresses
@@ -150,9 +200,15 @@ def test_credentials_in_an_address_are_never_shown():
     storage = Storage("s3://key:secret@bucket/results?endpoint_override=localhost:9000&scheme=http&region=a")
     assert storage.uri == str(storage) == "s3://bucket/results?endpoint_override=localhost:9000&scheme=http&region=a"
     assert "secret" not in repr(storage)
-    with pytest.raises(StoreError) as raised:
-        Storage("s3://key:secret@bucket/results?surprise=1")
-    assert "secret" not in str(raised.value)
+    assert Storage("s3://bucket/a@b?region=a").uri == "s3://bucket/a@b?region=a"
+    for uri in (
+        "s3://key:secret@bucket/results?surprise=1",
+        "s3://key:se/secret@bucket/a",
+        "s3://bucket/a?token=secret",
+    ):
+        with pytest.raises(StoreError) as raised:
+            Storage(uri)
+        assert "secret" not in str(raised.value)
 
 
 ACCEPTED = "expected a folder, file:///folder, s3://bucket/folder or gs://bucket/folder"
@@ -171,3 +227,10 @@ ACCEPTED = "expected a folder, file:///folder, s3://bucket/folder or gs://bucket
 def test_an_address_that_is_not_understood(uri, message):
     with pytest.raises(StoreError, match=message.replace("?", r"\?")):
         Storage(uri)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan"])
+def test_a_patience_that_is_no_number_of_seconds_is_told(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("PIE_RAY_STORAGE_PATIENCE_SECONDS", text)
+    with pytest.raises(StoreError, match=f"PIE_RAY_STORAGE_PATIENCE_SECONDS: found '{text}', accepted: a number"):
+        Storage(tmp_path)

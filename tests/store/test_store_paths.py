@@ -14,6 +14,7 @@ def test_names_that_people_and_tools_rely_on():
         paths.table("summary"),
         paths.figure("pies"),
         paths.REPORT,
+        paths.driver("a1"),
     ] == [
         "recipe.yaml",
         "manifest.json",
@@ -24,4 +25,5 @@ def test_names_that_people_and_tools_rely_on():
         "analysis/summary.parquet",
         "analysis/figures/pies.png",
         "report/index.html",
+        "drivers/a1.json",
     ]
