@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import InputError, PieRayError
+from .job_commands import add_job_commands
+from .recipe_options import add_recipe_options, recipe_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     console, errors = Console(), Console(stderr=True)
-    # A spot warning or `kill` stops as cleanly as Ctrl-C does.
+    # A spot warning, `kill` or `pie-ray stop` stops as cleanly as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        options.command(options, console)
+        return options.command(options, console) or DONE
     except InputError as error:
         errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return BAD_INPUT
@@ -36,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("Stopped. What is complete is kept; the same command goes on.", highlight=False)
         return INTERRUPTED
-    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         ("sweep", _sweep, "train and derive every missing member"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        _add_recipe_options(command)
+        add_recipe_options(command)
+        command.add_argument("--address", help="Ray cluster to run on; without one, Ray is started on this machine")
+        command.add_argument("--verbose", action="store_true", help="let Ray and its workers print")
         command.set_defaults(command=function)
     for name, function, text in (
         ("analyze", _analyze, "compare every variant with the reference and write the result tables"),
@@ -60,40 +63,24 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function, address=None)
         if function is _analyze:
             command.add_argument("--address", help="Ray cluster to compute on; without one, this process computes")
+    add_job_commands(commands)
     return parser
-
-
-def _add_recipe_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("recipe", nargs="?", help="YAML file; without one, the embedded recipe")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, e.g. training.epochs=5"
-    )
-    command.add_argument("--storage", help="folder or s3:// or gs:// address for results (execution.storage)")
-    command.add_argument("--address", help="Ray cluster to run on; without one, Ray is started on this machine")
-    command.add_argument("--verbose", action="store_true", help="let Ray and its workers print")
 
 
 # Heavy imports wait for the command that needs them, so that --help and a mistaken recipe answer at once.
 
 
-def _load(options: argparse.Namespace) -> Any:
-    from .recipe import load_recipe
-
-    storage = [f"execution.storage={options.storage}"] if options.storage else []
-    return load_recipe(options.recipe, [*options.set, *storage])
-
-
 def _sweep(options: argparse.Namespace, console: Console) -> None:
     from .stages import sweep
 
-    sweep(_load(options), console, address=options.address, verbose=options.verbose)
+    sweep(recipe_of(options), console, address=options.address, verbose=options.verbose)
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
     from . import stages
     from .errors import SweepError
 
-    recipe = _load(options)
+    recipe = recipe_of(options)
     failure = None
     try:
         storage = stages.sweep(recipe, console, address=options.address, verbose=options.verbose)
@@ -102,18 +89,17 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         from .study import results_storage
 
         failure, storage = error, results_storage(recipe)
-    _finish(storage, console)
+    _finish(storage, recipe, console, options.address)
     if failure is not None:
         raise failure
 
 
-def _finish(storage: Any, console: Console) -> None:
+def _finish(storage: Any, recipe: Any, console: Console, address: str | None) -> None:
     from . import stages
-    from .analysis import open_results
     from .console import print_results
 
-    results = open_results(storage)
-    analysis = stages.analyze_results(results, console)
+    results = stages.reopen_results(storage, recipe)
+    analysis = stages.analyze_results(results, console, address=address)
     artifacts = stages.report_results(results, analysis, console)
     outcome = stages.track(results, analysis, artifacts, console)
     print_results(console, storage, analysis, outcome)

@@ -88,3 +88,86 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
 def test_python_dash_m_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "pie_ray", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"pie_ray {__version__}\n"
+
+
+NOWHERE = "http://127.0.0.1:1"
+"""Whoever asks there is told that nothing answers."""
+
+SUBMIT_MISTAKES = {
+    "the recipe's": (["training.epochs=0"], "training.epochs: found 0"),
+    "a storage of this machine": (["execution.storage=results"], "execution.storage: found 'results'"),
+    "a home folder": (["execution.storage=~/results"], "execution.storage: found '~/results'"),
+    "a secret in the storage": (["execution.storage=s3://key:hunter2@bucket/results"], "execution.storage: carries"),
+    "a slash in the secret": (["execution.storage=s3://key:hunter2/x@bucket/results"], "execution.storage: carries"),
+    "a secret in the query": (["execution.storage=s3://bucket/x?secret_key=hunter2"], "execution.storage: carries"),
+    "a secret for the tracker": (["execution.tracking={kind: mlflow, uri: 'https://me:hunter2@host'}"],
+                                 "execution.tracking.uri: carries"),
+    "a log that goes with the job": (["execution.tracking={kind: mlflow, uri: 'sqlite:///mlflow.db'}"],
+                                     "execution.tracking.uri: found 'sqlite:///mlflow.db'"),
+    "data of this machine": (["data={kind: parquet, path: data/images}"], "data.path: found 'data/images'"),
+    "data beside the working directory": (["data={kind: parquet, path: ../tiny}"], "data.path: found '../tiny'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "message"), SUBMIT_MISTAKES.values(), ids=SUBMIT_MISTAKES)
+def test_what_cannot_run_on_a_cluster_is_refused_before_anything_is_sent(
+    capsys, recipe_file, tmp_path, overrides, message
+):
+    storage = [] if any("storage" in override for override in overrides) else ["--storage", "/shared"]
+    options = [option for override in overrides for option in ("--set", override)]
+    submit = ["submit", str(recipe_file), "--address", NOWHERE, "--working-dir", str(tmp_path)]
+    code, out, err = run(capsys, *submit, *storage, *options)
+    assert code == 2 and out == ""
+    assert err.startswith("error: ") and message in err
+    assert "nothing answers" not in err and "hunter2" not in err
+
+
+def test_all_that_cannot_run_on_a_cluster_is_told_at_once(capsys, recipe_file):
+    mistakes = ["--storage", "here", "--set", "data={kind: parquet, path: there}"]
+    _, _, err = run(capsys, "submit", str(recipe_file), "--address", NOWHERE, *mistakes)
+    assert "execution.storage: found 'here'" in err and "data.path: found 'there'" in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--storage", "/shared/results"],
+        ["--storage", "file:///shared/results"],
+        ["--storage", "s3://bucket/results?endpoint_override=http://localhost:9000"],
+        ["--storage", "gs://bucket"],
+        ["--storage", "/shared", "--set", "data={kind: parquet, path: /shared/images}"],
+        ["--storage", "/shared", "--set", "execution.tracking={kind: mlflow, uri: 'http://mlflow.internal:5000'}"],
+    ],
+)
+def test_what_can_run_on_a_cluster_is_not_refused(capsys, recipe_file, options):
+    code, _, err = run(capsys, "submit", str(recipe_file), "--address", NOWHERE, *options)
+    assert code == 2 and "nothing answers" in err
+
+
+def test_data_inside_the_working_directory_goes_along(capsys, recipe_file, tmp_path):
+    (tmp_path / "images").mkdir()
+    options = ["--storage", "/shared", "--working-dir", str(tmp_path), "--set", "data={kind: parquet, path: images}"]
+    _, _, err = run(capsys, "submit", str(recipe_file), "--address", NOWHERE, *options)
+    assert "nothing answers" in err
+
+
+def test_a_working_directory_that_is_not_there(capsys, recipe_file, tmp_path):
+    options = ["--storage", "/shared", "--working-dir", str(tmp_path / "nowhere")]
+    code, _, err = run(capsys, "submit", str(recipe_file), "--address", NOWHERE, *options)
+    assert code == 2 and "--working-dir: found" in err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_lost"),
+    [
+        (["execution.storage=s3://bucket", "execution.tracking={kind: mlflow}"], True),
+        (["execution.storage=s3://bucket", "execution.tracking={kind: mlflow, uri: 'http://host:5000'}"], False),
+        (["execution.storage=s3://bucket"], False),
+        (["execution.storage=/shared", "execution.tracking={kind: mlflow}"], False),
+    ],
+)
+def test_a_log_beside_objects_has_no_place_of_its_own(tiny_text, overrides, is_lost):
+    from pie_ray.cluster.submission import keeps_no_log
+    from pie_ray.recipe import parse_recipe
+
+    assert keeps_no_log(parse_recipe(tiny_text, overrides)) == is_lost

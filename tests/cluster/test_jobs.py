@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def head(tmp_path):
-    with cluster(tmp_path, num_cpus=2) as started:
+def head(tmp_path, request):
+    with cluster(tmp_path, num_cpus=2, token=request.param) as started:
         yield started
 
 
@@ -24,6 +24,7 @@ def submit(head: Cluster, working_dir: Path, *entrypoint: str) -> subprocess.Com
     return head.run_on_head("ray", "job", "submit", *options, "--", "python", *entrypoint)
 
 
+@pytest.mark.parametrize("head", [True], ids=["token"], indirect=True)
 def test_sweep_and_analysis_as_ray_jobs(head, tmp_path, tiny_text):
     working_dir = tmp_path / "job"
     shutil.copytree(ROOT / "jobs", working_dir / "jobs")
@@ -44,6 +45,7 @@ def test_sweep_and_analysis_as_ray_jobs(head, tmp_path, tiny_text):
     assert (results / "tiny/report/index.html").exists()
 
 
+@pytest.mark.parametrize("head", [False], ids=["no token"], indirect=True)
 def test_a_mistaken_recipe_fails_the_job_with_one_message(head, tmp_path, tiny_text):
     working_dir = tmp_path / "job"
     shutil.copytree(ROOT / "jobs", working_dir / "jobs")
