@@ -265,6 +265,9 @@ class Execution(Config):
     storage: str = Field("results", description="Folder, or s3:// or gs:// address, that holds <sweep name>/.")
     cpus_per_member: PositiveInt = Field(1, description="Processors, and torch threads, a member.")
     gpus_per_member: Annotated[float, Field(ge=0)] = Field(0.0, description="Fractions pack members on a GPU.")
+    resources_per_member: dict[str, Annotated[float, Field(ge=1e-4)]] = Field(
+        {}, description="Ray's custom resources that a member's node must have, e.g. `accelerator_type:A100: 0.001`."
+    )
     max_concurrent: PositiveInt | None = Field(None, description="Members at once; None uses what the cluster has.")
     num_pending: PositiveInt = Field(16, description="Members queued beyond the running ones, for the autoscaler.")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="New attempts after a member's failure.")
@@ -276,6 +279,15 @@ class Execution(Config):
     def _whole_gpus(self) -> Self:
         if self.gpus_per_member > 1 and self.gpus_per_member % 1:
             raise ValueError(f"gpus_per_member above 1 must be whole, found {self.gpus_per_member:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _custom_resources(self) -> Self:
+        fields = {"cpu": "set cpus_per_member", "gpu": "set gpus_per_member"}
+        fields |= dict.fromkeys(("memory", "object_store_memory"), "members are not placed by memory")
+        for name in self.resources_per_member:
+            if name.lower() in fields:
+                raise ValueError(f"resources_per_member.{name}: not a custom resource; {fields[name.lower()]}")
         return self
 
 

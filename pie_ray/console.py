@@ -108,6 +108,9 @@ class ConsoleObserver:
         self.progress.update(self.bars[spec.variant_id], note="[red]a member failed")
         self.console.print(f"[red]failed:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
 
+    def waiting(self, reason: str) -> None:
+        self.console.print(f"[yellow]waiting:[/] {escape(reason)}", soft_wrap=True)
+
     def _left(self) -> str:
         if self.num_done == self.num_total:
             return "done"

@@ -23,6 +23,8 @@ class Observer(Protocol):
 
     def failed(self, spec: MemberSpec, reason: str) -> None: ...
 
+    def waiting(self, reason: str) -> None: ...
+
 
 @dataclass
 class Estimate:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..config import Execution
 from ..errors import InputError
 
 OBJECT_STORE_BYTES = 256 * 1024**2
@@ -69,23 +68,6 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[bool]
         yield address is None
     finally:
         ray.shutdown()
-
-
-def check_fits(execution: Execution) -> None:
-    """On a cluster that does not grow, refuse a member that would wait for ever.
-
-    Raises InputError where a member asks for more processors or GPUs than there are.
-    """
-    import ray
-
-    there = ray.cluster_resources()
-    for field, kind in (("cpus_per_member", "CPU"), ("gpus_per_member", "GPU")):
-        wanted, found = getattr(execution, field), there.get(kind, 0)
-        if wanted > found:
-            raise InputError(
-                f"execution.{field}: a member asks for {wanted:g} {kind}, this machine has {found:g}; "
-                f"--set execution.{field}={found:g}, or run on a cluster with --address"
-            )
 
 
 def _make_token() -> None:

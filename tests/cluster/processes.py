@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 
 import psutil
 
@@ -11,7 +12,8 @@ import psutil
 def end_session(leader: subprocess.Popen[bytes]) -> None:
     """Take down a process and whatever of its session is left, by pid."""
     for process in session(leader.pid):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     leader.wait()
 
 
