@@ -10,13 +10,15 @@ from typing import Any
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 
 from ..config import Recipe
+from ..errors import PieRayError
 from ..identity import MemberSpec, Plan
 from ..progress import Observer
 from ..records import MemberRecord
 from ..store import Storage, completeness
+from .capacity import WaitNotice
 from .searcher import PlanSearcher
 from .sink import start_writers
 from .trainable import MemberTrainable, Shared
@@ -26,6 +28,7 @@ from .trainable import MemberTrainable, Shared
 class SweepOutcome:
     """How a sweep ended: reasons by member id, and members that were not reached."""
 
+    num_done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     unreachable: tuple[MemberSpec, ...] = ()
     interrupted: bool = False
@@ -35,7 +38,7 @@ def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str
     """Complete every missing member of the plan on the Ray cluster that this process is connected to.
 
     The results folder must have been claimed for the recipe. Members that keep failing are named in the outcome while
-    the others finish.
+    the others finish; a storage that fails is no member's fault and stops them all. Raises PieRayError for that.
     """
     found = completeness(storage, plan, suites)
     observer.planned(plan, found.missing)
@@ -43,11 +46,11 @@ def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str
         return SweepOutcome()
     execution = recipe.execution
     searcher = PlanSearcher(found.missing, complete=found.records)
-    outcome = SweepOutcome()
+    outcome, storage_watch = SweepOutcome(), _StorageWatch()
     shared = Shared(recipe, storage, tuple(start_writers(storage, execution.num_writers)), os.getcwd())
     trainable = tune.with_resources(
         tune.with_parameters(MemberTrainable, shared=shared),
-        {"cpu": execution.cpus_per_member, "gpu": execution.gpus_per_member},
+        {"cpu": execution.cpus_per_member, "gpu": execution.gpus_per_member, **execution.resources_per_member},
     )
     # Enough pending trials for an autoscaler to see the demand; Tune's default for custom searchers is one.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(execution.num_pending)
@@ -65,14 +68,20 @@ def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str
             run_config=tune.RunConfig(
                 name=recipe.name,
                 storage_path=scratch,
+                stop=storage_watch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=execution.max_retries),
                 # A member keeps its own checkpoint; Tune has none to make.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_ObserverCallback(plan, observer, outcome)],
+                callbacks=[_ObserverCallback(plan, observer, outcome), WaitNotice(execution, observer.waiting)],
             ),
         )
         tuner.fit()
+    if storage_watch.failure is not None:
+        raise PieRayError(
+            f"the storage failed: {storage_watch.failure}; {len(found.missing) - outcome.num_done} of "
+            f"{len(plan.members)} members are missing; once it works the same command goes on"
+        )
     outcome.unreachable = tuple(searcher.unreachable)
     outcome.interrupted = bool(searcher.ready or searcher.live or searcher.children)
     return outcome
@@ -80,6 +89,20 @@ def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str
 
 def _trial_name(trial: Any) -> str:
     return f"{trial.config['variant']}-seed-{trial.config['seed']}"
+
+
+class _StorageWatch(Stopper):
+    """Stops the sweep where a trial's storage has failed for longer than its patience: the next one's would too."""
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.failure = self.failure or result.get("storage_failure")
+        return self.stop_all()
+
+    def stop_all(self) -> bool:
+        return self.failure is not None
 
 
 class _ObserverCallback(Callback):
@@ -101,7 +124,8 @@ class _ObserverCallback(Callback):
     ) -> None:
         if "error" in result:
             self._fail(trial, result["error"])
-        else:
+        elif "record" in result:
+            self.outcome.num_done += 1
             self.observer.done(self._spec(trial), MemberRecord.model_validate_json(result["record"]))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

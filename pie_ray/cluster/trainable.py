@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,18 @@ from ray import tune
 
 from ..config import Recipe
 from ..data import load_splits
-from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError
-from ..identity import make_plan
+from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, StorageError
+from ..identity import MemberSpec, make_plan
 from ..member import Workplace, run_member
+from ..records import MemberRecord
 from ..store import Storage, read_manifest
-from .sink import ActorSink
+from .sink import ActorSink, WriterLostError
 
 HOPELESS = (NonFiniteLossError, CompressionError, DataError, ModelError)
 """Errors that another attempt would only repeat: the member's bits are decided by its recipe."""
+
+NUM_WRITER_LOSSES = 3
+"""Deaths of its writer that a member survives without being counted as failed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,17 @@ class MemberTrainable(tune.Trainable):
         try:
             if self.workplace is None:
                 self.workplace = open_workplace(self.shared)
-            record = run_member(self.specs[self.config["member_id"]], self.workplace)
+            record = _run_member(self.specs[self.config["member_id"]], self.workplace)
+        except StorageError as error:
+            return {"done": True, "storage_failure": str(error)}
         except HOPELESS as error:
             return {"done": True, "error": f"{type(error).__name__}: {error}"}
         return {"done": True, "record": record.model_dump_json()}
+
+
+def _run_member(spec: MemberSpec, workplace: Workplace) -> MemberRecord:
+    """Where a writer dies the member is not to blame: it predicts again, from its checkpoint."""
+    for _ in range(NUM_WRITER_LOSSES):
+        with suppress(WriterLostError):
+            return run_member(spec, workplace)
+    return run_member(spec, workplace)

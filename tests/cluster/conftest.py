@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,57 +15,82 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pie_ray.store import Storage, paths
+from tests.cluster.nodes import Cluster
 from tests.cluster.processes import command_line, end_session, session
+
+TRAINING, WRITING = "Trainable.train", "ray::Writer"
+"""How Ray titles the process of a trial that is at work, and of a writer."""
 
 
 class Sweep:
-    """`pie-ray sweep` or `run` as a person starts it."""
+    """`pie-ray sweep` or `run` as a person starts it; `storage` is what holds the sweep's folder."""
 
-    def __init__(self, recipe: Path, storage: Path, ray_folder: Path, options: Sequence[str], command: str) -> None:
-        self.storage = storage
-        self.ray_folder = ray_folder
+    def __init__(self, recipe: Path, storage: Path | str, ray_folder: Path) -> None:
+        self.recipe, self.storage, self.ray_folder = recipe, storage, ray_folder
+        self.results = Storage(str(storage)).child("tiny")
         self.log = recipe.with_suffix(".log")
-        environment = os.environ | {"RAY_TMPDIR": str(ray_folder), "COLUMNS": "200"}
+
+    def start(self, command: str, options: Sequence[str], cluster: Cluster | None) -> None:
+        environment = os.environ | {"RAY_TMPDIR": str(self.ray_folder), "COLUMNS": "200"}
         for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI"):
             environment.pop(name, None)
-        arguments = [sys.executable, "-m", "pie_ray", command, str(recipe), "--storage", str(storage), *options]
+        prefix: list[str] = []
+        if cluster is not None:
+            environment, prefix, options = cluster.environment, cluster.head.prefix, ("--address", "auto", *options)
+        arguments = [command, str(self.recipe), "--storage", str(self.storage), *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                arguments, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                [*prefix, sys.executable, "-m", "pie_ray", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
 
     @property
     def num_complete(self) -> int:
-        return len(list(self.storage.glob("tiny/members/*/*.json")))
+        return len(self.results.list_files(paths.MEMBERS))
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, f"the sweep ended early:\n{self.output}"
+        while True:
+            ended = self.process.poll() is not None
+            if condition():
+                return
+            assert not ended, f"the sweep ended early:\n{self.output}"
             assert time.monotonic() < deadline, f"nothing happened for {seconds} s:\n{self.output}"
             time.sleep(0.02)
+
+    def wait_for(self, num_complete: int, seconds: float = 240) -> None:
+        self.wait_until(lambda: self.num_complete >= num_complete, seconds)
 
     def kill_a_worker(self) -> None:
         """Kill -9 a process that is bringing a member to completion."""
 
         def kill() -> bool:
-            for process in self._busy()[:1]:
+            for process in self.processes(TRAINING)[:1]:
                 process.kill()
                 return True
             return False
 
         self.wait_until(kill)
 
-    def _busy(self) -> list[psutil.Process]:
+    def processes(self, title: str) -> list[psutil.Process]:
+        """Those that the sweep started and Ray titled so."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "Trainable.train" in command_line(child)]
+        return [child for child in children if title in command_line(child)]
+
+    def press_ctrl_c(self) -> None:
+        """As a terminal does it: to the whole foreground process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def finish(self, seconds: float = 240) -> int:
         code = self.process.wait(seconds)
         assert not self.leftovers(), "processes are left behind"
         return code
 
-    def leftovers(self, seconds: float = 15) -> list[psutil.Process]:
+    def leftovers(self, seconds: float = 60) -> list[psutil.Process]:
         """Processes of the sweep's session that outlive it."""
         deadline = time.monotonic() + seconds
         while (left := session(self.process.pid)) and time.monotonic() < deadline:
@@ -86,13 +112,23 @@ class SweepStarter:
         self.folder, self.ray_folder = folder, ray_folder
         self.sweeps: list[Sweep] = []
 
-    def __call__(self, text: str, storage: Path | None = None, *options: str, command: str = "sweep") -> Sweep:
+    def __call__(
+        self,
+        text: str,
+        storage: Path | str | None = None,
+        *options: str,
+        command: str = "sweep",
+        cluster: Cluster | None = None,
+    ) -> Sweep:
+        """On the head of `cluster`, where one is given."""
         name = f"{len(self.sweeps)}"
         recipe = self.folder / f"{name}.yaml"
         recipe.write_text(text)
         (self.ray_folder / name).mkdir()
-        self.sweeps.append(Sweep(recipe, storage or self.folder / name, self.ray_folder / name, options, command))
-        return self.sweeps[-1]
+        sweep = Sweep(recipe, storage or self.folder / name, self.ray_folder / name)
+        sweep.start(command, options, cluster)
+        self.sweeps.append(sweep)
+        return sweep
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.processes import end_session
 
@@ -38,6 +39,8 @@ class Node:
     process: subprocess.Popen[bytes]
     prefix: list[str]
     ip: str
+    home: Path
+    node_id: str = ""
 
     def kill(self) -> None:
         end_session(self.process)
@@ -83,9 +86,9 @@ class Cluster:
 
     def add_node(self, *options: str, num_cpus: int = 1) -> Node:
         """Start a worker node; it has joined when this returns."""
-        num_before = len(self._alive())
-        node = self._start(f"--address={self.address}", f"--num-cpus={num_cpus}", *options)
-        self._wait(lambda: len(self._alive()) > num_before, node)
+        ip, prefix = self.network.next_host()
+        node = self._start_at(ip, prefix, f"--address={self.address}", f"--num-cpus={num_cpus}", *options)
+        self._wait_to_join(node)
         return node
 
     def start_head(self, *options: str, num_cpus: int = 0) -> None:
@@ -97,15 +100,13 @@ class Cluster:
             f"--ray-client-server-port={self.network.free_port()}", f"--num-cpus={num_cpus}", *options,
         )  # fmt: skip
         self._wait(self._answers, head)
+        self._wait_to_join(head)
         # Where several clusters share a machine, "auto" would take any of them.
         self.environment["RAY_ADDRESS"] = self.address
 
     def end(self) -> None:
         for node in reversed(self.nodes):
             node.kill()
-
-    def _start(self, *options: str) -> Node:
-        return self._start_at(*self.network.next_host(), *options)
 
     def _start_at(self, ip: str, prefix: list[str], *options: str) -> Node:
         name = f"node{len(self.nodes)}"
@@ -114,11 +115,20 @@ class Cluster:
         ports.append(f"--dashboard-agent-listen-port={self.network.free_port()}")
         ports.append(f"--dashboard-agent-grpc-port={self.network.free_port()}")
         command = [*prefix, RAY, "start", "--block", f"--node-ip-address={ip}", *ports, *options]
+        home = Path(self.environment["HOME"])
+        if self.nodes:
+            # Another machine has other files at home.
+            home /= name
+            home.mkdir(exist_ok=True)
         with (self.folder / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                env=self.environment | {"HOME": str(home)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-        self.nodes.append(Node(name, process, prefix, ip))
+        self.nodes.append(Node(name, process, prefix, ip, home))
         return self.nodes[-1]
 
     def _wait(self, condition: Callable[[], bool], node: Node) -> None:
@@ -135,9 +145,20 @@ class Cluster:
         except OSError:
             return False
 
-    def _alive(self) -> list[str]:
-        nodes = json.loads(self._get("/api/v0/nodes?limit=100"))["data"]["result"]["result"]
-        return [node["node_id"] for node in nodes if node["state"] == "ALIVE"]
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """Ray's list of "nodes", "actors" or "tasks", past ones too."""
+        reply = json.loads(self._get(f"/api/v0/{what}?limit=1000&detail=1"))
+        return list(reply["data"]["result"]["result"])
+
+    def _wait_to_join(self, node: Node) -> None:
+        known = {other.node_id for other in self.nodes}
+
+        def has_joined() -> bool:
+            alive = {found["node_id"] for found in self.listed("nodes") if found["state"] == "ALIVE"}
+            node.node_id = next(iter(alive - known), "")
+            return node.node_id != ""
+
+        self._wait(has_joined, node)
 
     def _get(self, path: str) -> str:
         headers = {}

@@ -3,94 +3,134 @@
 from __future__ import annotations
 
 import json
-import signal
-from pathlib import Path
+import os
+from collections import Counter
 
-import pyarrow.parquet as pq
+import numpy as np
+import psutil
 import pytest
+import ray
 
+from pie_ray.cluster.local import ray_session
+from pie_ray.cluster.sink import ActorSink, WriterLostError, start_writers
+from pie_ray.errors import PieRayError
 from pie_ray.identity import make_plan
 from pie_ray.recipe import parse_recipe
+from pie_ray.store import ParquetSink, Storage, paths, prediction_batch
+from tests.cluster.faults import FAULTS, NUM_MEMBERS, Snapshot, commit, leave_alone, toll
 from tests.cluster.networks import moody, refuses
-
-# Members of about two seconds, so that a disturbance falls into the middle of one.
-RECIPE = """
-name: tiny
-data: {kind: digits}
-model: {kind: small_resnet, width: 8}
-training: {epochs: 12, batch_size: 50, precision: float32}
-population: {num_members: 3}
-variants:
-  - pruning: {kind: magnitude, sparsities: [0.5]}
-  - quantization: [static_int8]
-execution: {tracking: {kind: none}, num_writers: 2}
-"""
-NUM_MEMBERS = 9
-
-
-def contents(storage: Path) -> dict[str, object]:
-    """Prediction columns and checkpoint bytes by file."""
-    files = {}
-    for path in sorted((storage / "tiny").rglob("*")):
-        name = str(path.relative_to(storage))
-        if path.suffix == ".parquet" and "predictions" in path.parts:
-            files[name] = pq.read_table(path).to_pydict()
-        elif path.suffix == ".safetensors":
-            files[name] = path.read_bytes()
-    return files
 
 
 @pytest.fixture(scope="module")
-def undisturbed(start_module_sweep):
-    sweep = start_module_sweep(RECIPE)
-    assert sweep.finish() == 0, sweep.output
-    found = contents(sweep.storage)
-    assert len(found) == 2 * NUM_MEMBERS
+def left_alone(start_module_sweep):
+    found = leave_alone(start_module_sweep)
+    assert len(found.files) == 2 * NUM_MEMBERS + len(("test", "summary", "pies", "classes"))
     return found
 
 
-def test_the_same_recipe_in_two_storages_gives_equal_columns(start_sweep, undisturbed):
-    sweep = start_sweep(RECIPE)
-    assert sweep.finish() == 0, sweep.output
-    assert contents(sweep.storage) == undisturbed
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_lost_or_doubled_or_other_than_it_was(fault, left_alone, tmp_path):
+    found = commit(fault, left_alone, tmp_path)
+    assert found.is_nothing, found
 
 
-def test_killed_workers_are_replaced(start_sweep, undisturbed):
-    sweep = start_sweep(RECIPE)
-    for num_complete in (1, 4):
-        sweep.wait_until(lambda least=num_complete: sweep.num_complete >= least)
-        sweep.kill_a_worker()
-    assert sweep.finish() == 0, sweep.output
-    assert "tried again" in sweep.output and "died" in sweep.output
-    assert contents(sweep.storage) == undisturbed
+def test_the_measure_sees_what_is_lost_doubled_and_changed(left_alone):
+    lost, doubled = left_alone.complete[:2]
+    rows = Counter(left_alone.rows)
+    for row in left_alone.rows:
+        if row[0] in (lost.member_id, doubled.member_id):
+            rows[row] = 0 if row[0] == lost.member_id else 2
+    num_rows = sum(row[0] == lost.member_id for row in left_alone.rows)
+    changed = paths.checkpoint(doubled.variant_id, doubled.seed)
+    gone = paths.predictions("clean", lost.variant_id, lost.seed)
+    files = left_alone.files | {changed: b""}
+    del files[gone]
+    found = toll(left_alone, Snapshot(files, rows, left_alone.complete[1:]), 1.0)
+    assert (found.members_lost, found.rows_lost, found.rows_doubled) == (2, num_rows, num_rows)
+    assert set(found.differing) == {changed, gone}
+    assert not found.is_nothing
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_stopped_sweep_goes_on_with_the_same_command(start_sweep, undisturbed, stop):
-    sweep = start_sweep(RECIPE)
-    sweep.wait_until(lambda: sweep.num_complete >= 3)
-    sweep.process.send_signal(stop)
-    assert sweep.finish() == 130, sweep.output
-    assert "the same command goes on" in sweep.output
-    assert "Traceback" not in sweep.output
-    kept = {path: path.stat().st_mtime_ns for path in sweep.storage.rglob("members/**/*.json")}
-    assert 3 <= len(kept) < NUM_MEMBERS
-
-    resumed = start_sweep(RECIPE, sweep.storage)
-    assert resumed.finish() == 0, resumed.output
-    assert f"{len(kept)} of {NUM_MEMBERS} members are complete" in resumed.output
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert contents(sweep.storage) == undisturbed
+# ---------------------------------------------------------------------------------------------------- writers
 
 
-def test_a_killed_driver_is_resumed(start_sweep, undisturbed):
-    sweep = start_sweep(RECIPE)
-    sweep.wait_until(lambda: sweep.num_complete >= 2)
-    sweep.process.kill()
-    sweep.end()
-    resumed = start_sweep(RECIPE, sweep.storage)
-    assert resumed.finish() == 0, resumed.output
-    assert contents(sweep.storage) == undisturbed
+@pytest.fixture
+def ray_here():
+    with ray_session(None):
+        yield
+
+
+def test_a_writer_that_dies_with_rows_is_replaced_and_the_rows_are_sent_again(ray_here, tiny_recipe, tmp_path):
+    spec = make_plan(tiny_recipe).members[0]
+    storage = Storage(tmp_path / "actors")
+    (writer,) = start_writers(storage, 1)
+    sink = ActorSink([writer])
+    with sink.open(spec, "clean", 40) as predictions:
+        predictions.write(batch(0, 20))
+        pid = writer_pid(writer)
+        psutil.Process(pid).kill()
+        predictions.write(batch(20, 40))
+        with pytest.raises(WriterLostError):
+            predictions.commit()
+    assert storage.list_files() == []
+
+    # What a trial does next; it waits here until the writer is back.
+    send(sink, spec)
+    assert writer_pid(writer) != pid
+    direct = Storage(tmp_path / "direct")
+    send(ParquetSink(direct), spec)
+    (path,) = storage.list_files()
+    assert storage.read_bytes(path) == direct.read_bytes(path)
+
+
+def test_a_file_that_was_published_just_before_its_writer_died_is_replaced_by_the_same_bits(
+    ray_here, tiny_recipe, tmp_path
+):
+    spec = make_plan(tiny_recipe).members[0]
+    storage = Storage(tmp_path)
+    (writer,) = start_writers(storage, 1)
+    sink = ActorSink([writer])
+    send(sink, spec)
+    (path,) = storage.list_files()
+    published = storage.read_bytes(path)
+    psutil.Process(writer_pid(writer)).kill()
+    send(sink, spec)
+    assert storage.list_files() == [path] and storage.read_bytes(path) == published
+
+
+def test_an_attempt_that_was_given_up_cannot_write_over_its_successor(ray_here, tiny_recipe, tmp_path):
+    spec = make_plan(tiny_recipe).members[0]
+    storage = Storage(tmp_path)
+    sink = ActorSink(start_writers(storage, 1))
+    with sink.open(spec, "clean", 40) as given_up:
+        given_up.write(batch(0, 40))
+        with sink.open(spec, "clean", 40) as successor:
+            with pytest.raises(PieRayError, match="another attempt at this member took over"):
+                given_up.commit()
+            assert storage.list_files() == []
+            successor.write(batch(0, 40))
+            successor.commit()
+    assert len(storage.list_files()) == 1
+
+
+def send(sink, spec):
+    with sink.open(spec, "clean", 40) as predictions:
+        predictions.write(batch(0, 40))
+        predictions.commit()
+
+
+def batch(start, end):
+    example_ids = np.arange(start, end)
+    logits = np.random.default_rng(0).normal(size=(40, 10)).astype(np.float32)[start:end]
+    return prediction_batch("test", example_ids, example_ids % 10, logits)
+
+
+def writer_pid(writer):
+    """Asked of the actor itself, whose calls are done in order: what was sent before has arrived."""
+    return ray.get(writer.__ray_call__.remote(lambda self: os.getpid()))
+
+
+# ------------------------------------------------------------------------------------------------ whole sweeps
 
 
 def test_a_complete_sweep_starts_no_ray(start_sweep, tiny_text):
