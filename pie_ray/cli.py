@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     console, errors = Console(), Console(stderr=True)
-    # A spot warning, `kill` or `pie-ray stop` stops as cleanly as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop_cleanly)
     try:
         return options.command(options, console) or DONE
     except InputError as error:
@@ -38,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("Stopped. What is complete is kept; the same command goes on.", highlight=False)
         return INTERRUPTED
+
+
+def _stop_cleanly(*_: object) -> None:
+    """A spot warning, `kill` or `pie-ray stop` stops as Ctrl-C does, which a job in the background may ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:

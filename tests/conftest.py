@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -15,6 +16,8 @@ from pie_ray.config import Recipe
 from pie_ray.recipe import parse_recipe
 
 torch.set_num_threads(1)
+# Children inherit it ignored where the tests were started in the background, and some are stopped by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = """
 name: tiny

@@ -171,3 +171,26 @@ def test_a_log_beside_objects_has_no_place_of_its_own(tiny_text, overrides, is_l
     from pie_ray.recipe import parse_recipe
 
     assert keeps_no_log(parse_recipe(tiny_text, overrides)) == is_lost
+
+
+STOPPED_IN_THE_BACKGROUND = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from pie_ray import cli
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+    print("it went on")
+
+cli._track = killed
+sys.exit(cli.main(["track", "results"]))
+"""
+
+
+def test_sigterm_stops_what_ignores_ctrl_c():
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_IN_THE_BACKGROUND], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("Stopped.") and done.stdout == ""

@@ -46,7 +46,7 @@ population: {num_members: 3}
 variants:
   - pruning: {kind: magnitude, sparsities: [0.5]}
   - quantization: [static_int8]
-execution: {tracking: {kind: none}}
+execution: {tracking: {kind: none}, max_concurrent: 2}
 """
 NUM_MEMBERS = 9
 
@@ -193,7 +193,8 @@ def kill_a_node(ground: Ground) -> Ending:
         def is_training() -> bool:
             return sum(TRAINING in command_line(process) for process in session(dying.process.pid)) == 2
 
-        sweep = ground.start(RECIPE, None, "--set", "execution.max_retries=1", cluster=made)
+        options = ("--set", "execution.max_retries=1", "--set", "execution.max_concurrent=3")
+        sweep = ground.start(RECIPE, None, *options, cluster=made)
         sweep.wait_for(1)
         sweep.wait_until(is_training)
         with recovery(sweep) as seconds:

@@ -18,6 +18,8 @@ from pie_ray.cluster.capacity import configured_types
 from tests.cluster.asking import ask
 from tests.cluster.nodes import Cluster, cluster
 
+pytestmark = pytest.mark.long
+
 FAKE_HEAD = "f" * 51 + "00000"
 """The head's node id that Ray's fake provider takes for granted."""
 
@@ -120,6 +122,8 @@ def test_workers_come_for_a_sweep_and_go_after_it(tmp_path, tiny_text, gate):
     with autoscaling_cluster(tmp_path, gate) as made, log.open("w") as out:
         command = [sys.executable, "-m", "pie_ray", "sweep", str(recipe), "--address", made.address]
         command += ["--storage", str(storage), "--set", "execution.resources_per_member={worker: 1}"]
+        # Long enough that the second node is there before the first has done it all.
+        command += ["--set", "training.epochs=100"]
         sweep = made.popen(command, stdout=out, stderr=subprocess.STDOUT)
 
         def waits_for(condition: Callable[[], bool]) -> None:

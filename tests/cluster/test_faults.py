@@ -20,6 +20,8 @@ from pie_ray.store import ParquetSink, Storage, paths, prediction_batch
 from tests.cluster.faults import FAULTS, NUM_MEMBERS, Snapshot, commit, leave_alone, toll
 from tests.cluster.networks import moody, refuses
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def left_alone(start_module_sweep):

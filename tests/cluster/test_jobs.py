@@ -10,6 +10,8 @@ import pytest
 
 from tests.cluster.nodes import Cluster, cluster
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 

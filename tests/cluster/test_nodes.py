@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,6 +16,8 @@ from pie_ray.analysis import open_results
 from pie_ray.store import Storage, paths
 from tests.cluster.nodes import cluster
 from tests.s3 import S3Server, s3_server
+
+pytestmark = pytest.mark.long
 
 RECIPE = """
 name: tiny
@@ -73,10 +77,16 @@ def places(three_nodes, swept):
     found: dict[str, Counter[str]] = {"members": Counter()}
     for actor in three_nodes.listed("actors"):
         found.setdefault(actor["class_name"], Counter())[by_id[actor["node_id"]]] += 1
-    for task in three_nodes.listed("tasks"):
-        if task["name"].endswith("Trainable.train") and task["state"] == "FINISHED":
-            found["members"][by_id[task["node_id"]]] += 1
+    deadline = time.monotonic() + 60
+    # Ray gathers what it tells of tasks in the background.
+    while found["members"].total() < NUM_MEMBERS and time.monotonic() < deadline:
+        time.sleep(0.5)
+        found["members"] = Counter(by_id[task["node_id"]] for task in three_nodes.listed("tasks") if _is_done(task))
     return found
+
+
+def _is_done(task: dict[str, Any]) -> bool:
+    return bool(task["name"].endswith("Trainable.train") and task["state"] == "FINISHED")
 
 
 def test_both_workers_bring_members_to_completion_and_the_head_none(places):

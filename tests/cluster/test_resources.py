@@ -24,6 +24,8 @@ from tests.cluster.nodes import Cluster, cluster
 from tests.cluster.witnesses import Account, accounts, most_at_once, witness
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.long
+
 RECIPE = """
 name: tiny
 data: {kind: digits, num_train: 100, num_test: 50}

@@ -8,6 +8,8 @@ import pytest
 
 from pie_ray.store import Storage
 
+pytestmark = pytest.mark.long
+
 WITH_MLFLOW = "execution.tracking={kind: mlflow}"
 
 

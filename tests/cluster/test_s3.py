@@ -11,6 +11,8 @@ import pytest
 from pie_ray.store import paths
 from tests.s3 import S3Server, s3_server
 
+pytestmark = pytest.mark.long
+
 SLOWER = "training.epochs=40"
 """Members of a second or two, so that there is a middle of the sweep."""
 
@@ -82,7 +84,8 @@ def test_a_second_driver_refuses_and_names_the_first(start_sweep, server, tiny_t
 
 
 def test_a_driver_that_was_succeeded_stops_and_says_why(start_sweep, server, tiny_text):
-    first = start_sweep(tiny_text, server.uri(), "--set", "training.epochs=150")
+    # Work for longer than until the lease's next renewal, which is when it notices.
+    first = start_sweep(tiny_text, server.uri(), "--set", SLOWER, "--set", "population.num_members=200")
     first.wait_for(1)
     first.results.delete(*first.results.list_files(paths.DRIVERS))
     assert first.finish() == 2, first.output

@@ -19,6 +19,8 @@ import pytest
 from pie_ray.cli import main
 from tests.cluster.nodes import Cluster, cluster
 
+pytestmark = pytest.mark.long
+
 SECONDS = 300
 
 
