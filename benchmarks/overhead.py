@@ -97,6 +97,8 @@ class Stopwatch:
     def failed(self, spec: MemberSpec, reason: str) -> None:
         sys.exit(f"a member failed: {reason}")
 
+    def waiting(self, reason: str) -> None: ...
+
 
 def measure_sweep(num_nodes: int, seconds: float) -> str:
     """One sweep on a fresh cluster; a row of the table."""
