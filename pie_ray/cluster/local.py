@@ -54,7 +54,8 @@ def ray_session(address: str | None, *, verbose: bool = False) -> Iterator[bool]
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **options)
+        # Without an address Ray would join whatever cluster was last started on this machine.
+        ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is None:
             raise

@@ -124,7 +124,7 @@ class SweepStarter:
         name = f"{len(self.sweeps)}"
         recipe = self.folder / f"{name}.yaml"
         recipe.write_text(text)
-        (self.ray_folder / name).mkdir()
+        (self.ray_folder / name).mkdir(exist_ok=True)
         sweep = Sweep(recipe, storage or self.folder / name, self.ray_folder / name)
         sweep.start(command, options, cluster)
         self.sweeps.append(sweep)

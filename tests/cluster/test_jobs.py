@@ -56,3 +56,14 @@ def test_a_mistaken_recipe_fails_the_job_with_one_message(head, tmp_path, tiny_t
     assert done.returncode != 0
     assert "training.epochs: found 0" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_without_an_address_a_cluster_on_the_same_machine_is_left_alone(tmp_path, start_sweep, tiny_text):
+    with cluster(tmp_path) as started:
+        # Where Ray notes the cluster that was last started on a machine.
+        note = start_sweep.ray_folder / "0" / "ray" / "ray_current_cluster"
+        note.parent.mkdir(parents=True)
+        note.write_text(started.address)
+        sweep = start_sweep(tiny_text)
+        assert sweep.finish() == 0, sweep.output
+        assert started.listed("actors") == []
