@@ -239,7 +239,11 @@ class VariantGrid(Config):
 
 class Evaluation(Config):
     batch_size: PositiveInt = 500
-    store_logits: bool = Field(False, description="Also store every logit, float32: 4 bytes x classes a prediction.")
+    store_logits: bool | None = Field(
+        None,
+        description="Also store every logit, 4 bytes x classes a prediction; None does on clean images of up to 100 "
+        "classes. Mutual information and the entropy of the mean need them.",
+    )
     num_noise_splits: PositiveInt = Field(200, description="Random halvings of the reference for the noise floor.")
     tie: Literal["largest", "smallest"] = Field(
         "largest", description="Which of several tied labels is the mode; the published code takes the largest."

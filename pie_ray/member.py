@@ -32,7 +32,7 @@ from .store import (
     write_checkpoint,
     write_record,
 )
-from .suites import evaluation_suites
+from .suites import evaluation_suites, keeps_logits
 from .training import Batches, Normalise, choose_device, predict, train
 
 NUM_CALIBRATION_IMAGES = 100
@@ -107,6 +107,7 @@ def evaluate_member(
     top1 = {}
     for suite, image_sets in evaluation_suites(workplace.splits).items():
         num_rows = sum(len(images) for images in image_sets.values())
+        store_logits = keeps_logits(evaluation, suite, train_set.num_classes)
         with workplace.sink.open(spec, suite, num_rows) as predictions:
             for name, image_set in image_sets.items():
                 num_correct = 0
@@ -125,7 +126,7 @@ def evaluate_member(
                         image_set.example_ids[rows],
                         labels.numpy(),
                         logits.numpy(),
-                        store_logits=evaluation.store_logits,
+                        store_logits=store_logits,
                     )
                     predictions.write(batch)
                 top1[name] = num_correct / len(image_set)

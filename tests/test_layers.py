@@ -47,7 +47,7 @@ ALLOWED = {
     },
     "analysis": {"config", "errors", "identity", "recipe", "records", "stats", "store"},
     "study": {"config", "data", "errors", "identity", "models", "recipe", "store", "suites"},
-    "suites": {"data"},
+    "suites": {"config", "data"},
 }
 HOMES = {
     "ray": {"cluster"},

@@ -61,7 +61,7 @@ def _check_finite(evaluation_set: str, example_ids: np.ndarray, logits: np.ndarr
 
 
 def _score(labels: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
-    """The prediction, its probability, the label's probability and rank; each [examples]."""
+    """What `schema` says of the prediction and of the label; each [examples]."""
     rows = np.arange(len(labels))
     predictions = logits.argmax(axis=1)
     of_label = logits[rows, labels][:, None]
@@ -70,11 +70,15 @@ def _score(labels: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
     shifted = logits.astype(np.float64) - logits[rows, predictions][:, None]
     weights = np.exp(shifted)
     totals = weights.sum(axis=1)
+    others = weights.copy()
+    others[rows, labels] = 0
     return {
         schema.PREDICTION: predictions.astype(np.uint16),
         schema.CONFIDENCE: (1 / totals).astype(np.float32),
         schema.LABEL_PROBABILITY: (weights[rows, labels] / totals).astype(np.float32),
         schema.LABEL_RANK: above.sum(axis=1).astype(np.uint16),
+        schema.MARGIN: ((weights[rows, labels] - others.max(axis=1)) / totals).astype(np.float32),
+        schema.ENTROPY: (np.log(totals) - (weights * shifted).sum(axis=1) / totals).astype(np.float32),
     }
 
 

@@ -128,7 +128,7 @@ def raise_version(data: bytes) -> bytes:
         (damage_tail, "magic bytes not found"),
         (damage_page, "CRC checksum"),
         (forget_version, "schema_version"),
-        (raise_version, "its schema version is 9, this pie_ray reads 1"),
+        (raise_version, "its schema version is 9, this pie_ray reads 2"),
         (lambda data: b"", "size is 0 bytes"),
     ],
 )

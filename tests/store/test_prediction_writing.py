@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import entropy
 
 from pie_ray.errors import PieRayError, StoreError
 from pie_ray.store import MemorySink, ParquetSink, paths, prediction_batch, schema
@@ -33,6 +34,8 @@ def test_what_is_stored_of_a_prediction():
         "confidence": pytest.approx([e**2 / (e**2 + e + 1), e / (e + 2), 1 / 3], rel=1e-6),
         "label_probability": pytest.approx([e**2 / (e**2 + e + 1), 1 / (e + 2), 1 / 3], rel=1e-6),
         "label_rank": [0, 1, 2],
+        "margin": pytest.approx([(e**2 - e) / (e**2 + e + 1), (1 - e) / (e + 2), 0], rel=1e-6),
+        "entropy": pytest.approx([entropy(np.exp(row)) for row in LOGITS], rel=1e-6),
     }
 
 
@@ -177,7 +180,7 @@ def test_a_file_says_whose_it_is(storage, write_member):
     sets = json.loads(texts.pop("evaluation_sets"))
 
     assert texts == {
-        "schema_version": "1",
+        "schema_version": "2",
         "member_id": "0000000000000003",
         "variant_id": "dense",
         "seed": "3",
@@ -212,15 +215,17 @@ def test_columns_are_typed_and_encoded(storage, write_member):
         "confidence": "BYTE_STREAM_SPLIT",
         "label_probability": "BYTE_STREAM_SPLIT",
         "label_rank": "RLE_DICTIONARY",
+        "margin": "BYTE_STREAM_SPLIT",
+        "entropy": "BYTE_STREAM_SPLIT",
         "logits.list.element": "BYTE_STREAM_SPLIT",
     }
 
 
-def test_a_row_takes_under_eight_bytes(storage, make_spec):
+def test_a_row_takes_under_fourteen_bytes(storage, make_spec):
     rng = np.random.default_rng(0)
     labels, logits = rng.integers(0, 10, 50_000), rng.normal(size=(50_000, 10)).astype(np.float32)
     logits[np.arange(50_000), labels] += 4
     with ParquetSink(storage).open(make_spec(), "clean", num_rows=50_000) as suite:
         suite.write(prediction_batch("test", np.arange(50_000), labels, logits))
         suite.commit()
-    assert len(storage.read_bytes(paths.predictions("clean", "dense", 0))) / 50_000 < 8
+    assert len(storage.read_bytes(paths.predictions("clean", "dense", 0))) / 50_000 < 14
