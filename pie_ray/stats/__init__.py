@@ -17,6 +17,7 @@ from .modal import ModalVote as ModalVote
 from .modal import label_counts as label_counts
 from .modal import modal_labels as modal_labels
 from .modal import modal_vote as modal_vote
+from .multiplicity import benjamini_hochberg as benjamini_hochberg
 from .pie import PieCorrectness as PieCorrectness
 from .pie import Pies as Pies
 from .pie import find_pies as find_pies
@@ -39,6 +40,7 @@ __all__ = [
     "Pies",
     "ReducedAccuracy",
     "Tie",
+    "benjamini_hochberg",
     "class_impact",
     "find_pies",
     "half_pies",

@@ -119,7 +119,7 @@ def forget_version(data: bytes) -> bytes:
 
 
 def raise_version(data: bytes) -> bytes:
-    return data.replace(b"schema_version\x18\x011", b"schema_version\x18\x019")
+    return data.replace(b"schema_version\x18\x012", b"schema_version\x18\x019")
 
 
 @pytest.mark.parametrize(
