@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
@@ -25,12 +25,49 @@ Sparsity = Annotated[float, Field(gt=0, lt=1)]
 # ---------------------------------------------------------------------------------------------------------- data
 
 
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+"""A study's splits, whatever its source calls them; the sets of examples that the results hold have the same names."""
+
+
+def _all_different(names: tuple[str, ...]) -> tuple[str, ...]:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"every attribute once, found {', '.join(doubled)} several times")
+    return names
+
+
+Attributes = Annotated[tuple[str, ...], AfterValidator(_all_different)]
+
+
 class AbstractData(Config):
     image_size: Annotated[int, Field(ge=8, le=512)] | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; None keeps the images."
     )
     num_train: PositiveInt | None = Field(None, description="Use a fixed random subset of the training images.")
-    num_test: PositiveInt | None = Field(None, description="Use a fixed random subset of the test images.")
+    num_test: PositiveInt | None = Field(
+        None, description="Use a fixed random subset of the test images, and at most as many validation images."
+    )
+
+
+class AbstractNamedSplits(AbstractData):
+    """Data whose splits lie under names: `train`, the test split's and, where there is one, the validation split's."""
+
+    path: str = Field(description="Folder that holds the splits.")
+    test_split: str = Field("test", description="Name of the test split's files or folder, e.g. `val`.")
+    validation_split: str | None = Field(
+        None, description="Name of the validation split's, for thresholds chosen apart from the test images."
+    )
+    attributes: Attributes = Field(
+        (),
+        description="Columns of two values (false and true, 0 and 1, or -1 and 1) to learn jointly, in place of "
+        "one label.",
+    )
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> Self:
+        if self.validation_split in (TRAIN, self.test_split):
+            raise ValueError(f"validation_split must be another split than {TRAIN} and {self.test_split}")
+        return self
 
 
 class DigitsData(AbstractData):
@@ -48,22 +85,28 @@ class FashionMnistData(AbstractData):
     )
 
 
-class ParquetData(AbstractData):
+class ParquetData(AbstractNamedSplits):
     """Image classification in the Parquet layout that Hugging Face datasets use: `train*`/`test*.parquet`."""
 
     kind: Literal["parquet"]
-    path: str = Field(description="Folder of the Parquet files.")
     image_column: str | None = Field(None, description="None takes `img` or `image`.")
     label_column: str = Field("label", description="Column of integer labels.")
-    test_split: str = Field("test", description="Prefix of the evaluation split's files, e.g. `validation`.")
+
+    @model_validator(mode="after")
+    def _one_kind_of_label(self) -> Self:
+        if self.attributes and self.label_column != "label":
+            raise ValueError(f"either label_column or attributes, found {self.label_column} beside attributes")
+        return self
 
 
-class ImageFolderData(AbstractData):
-    """A tree `train/<class>/<image>` and `test/<class>/<image>`."""
+class ImageFolderData(AbstractNamedSplits):
+    """A tree `train/<class>/<image>` and `test/<class>/<image>`.
+
+    A split's `metadata.csv` describes its images: `file_name` and further columns. With `attributes` no class folders
+    are needed.
+    """
 
     kind: Literal["image_folder"]
-    path: str = Field(description="Folder that holds `train` and the test split.")
-    test_split: str = Field("test", description="Folder of the evaluation split, e.g. `val`.")
 
 
 class TorchvisionData(AbstractData):
@@ -75,8 +118,20 @@ class TorchvisionData(AbstractData):
     download: bool = Field(False, description="Let torchvision download what is missing.")
 
 
+class CelebaData(AbstractData):
+    """CelebA's aligned images and its binary attributes, laid out as torchvision has them."""
+
+    kind: Literal["celeba"]
+    path: str = Field(
+        description="Folder that holds `img_align_celeba`, `list_attr_celeba.txt` and `list_eval_partition.txt`, or "
+        "has them in a folder `celeba`, as torchvision's `root`."
+    )
+    attributes: Attributes = Field((), description="Attributes to learn jointly; all of the file where none is named.")
+
+
 Data = Annotated[
-    DigitsData | FashionMnistData | ParquetData | ImageFolderData | TorchvisionData, Field(discriminator="kind")
+    DigitsData | FashionMnistData | ParquetData | ImageFolderData | TorchvisionData | CelebaData,
+    Field(discriminator="kind"),
 ]
 
 # --------------------------------------------------------------------------------------------------------- model
@@ -245,6 +300,17 @@ class Evaluation(Config):
         "classes. Mutual information and the entropy of the mean need them.",
     )
     num_noise_splits: PositiveInt = Field(200, description="Random halvings of the reference for the noise floor.")
+    num_permutations: Annotated[int, Field(ge=99)] = Field(
+        10_000, description="Random permutations of members, an example, where counting all would take too long."
+    )
+    groups: tuple[str, ...] | None = Field(
+        None,
+        description="Attributes to compare groups by, crossed where joined as in `Male & Young`; None is each "
+        "attribute of few values, and all pairs where there are no more than four.",
+    )
+    positive_class: str | None = Field(
+        None, description="The class whose FPR and FNR are told by group; None is the second of two."
+    )
     tie: Literal["largest", "smallest"] = Field(
         "largest", description="Which of several tied labels is the mode; the published code takes the largest."
     )

@@ -102,7 +102,10 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
 def evaluate_member(
     spec: MemberSpec, forward: Callable[[Tensor], Tensor], workplace: Workplace, device: torch.device
 ) -> dict[str, float]:
-    """Send the member's predictions on every suite to the sink; return the share of correct ones by set."""
+    """Send the member's predictions on every suite to the sink; return the share of correct ones by set.
+
+    Of attributes learned jointly it is the share over examples and attributes, at a threshold of 0.
+    """
     train_set, evaluation = workplace.splits.train, workplace.recipe.evaluation
     top1 = {}
     for suite, image_sets in evaluation_suites(workplace.splits).items():
@@ -120,7 +123,8 @@ def evaluate_member(
                 )
                 for rows, logits in batches:
                     labels = image_set.labels[rows]
-                    num_correct += int((logits.argmax(1) == labels).sum())
+                    predicted = logits > 0 if image_set.is_multilabel else logits.argmax(1)
+                    num_correct += int((predicted == labels).sum())
                     batch = prediction_batch(
                         name,
                         image_set.example_ids[rows],
@@ -129,7 +133,7 @@ def evaluate_member(
                         store_logits=store_logits,
                     )
                     predictions.write(batch)
-                top1[name] = num_correct / len(image_set)
+                top1[name] = num_correct / image_set.labels.numel()
             predictions.commit()
     return top1
 

@@ -29,7 +29,8 @@ class MemberRecord(Config):
     train_loss: float | None = None
     """Mean loss of the last epoch; None for a derived member."""
     top1: dict[str, float] = {}
-    """Share of correct predictions by evaluation set."""
+    """Share of correct predictions by evaluation set; of attributes learned jointly, the mean over attributes of the
+    share that is right when a logit above 0 predicts that an example has one."""
     train_seconds: float | None = None
     """Seconds to train or derive; None where a later attempt went on from the checkpoint."""
     evaluate_seconds: float = 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from . import __version__
-from .config import Recipe
+from .config import TRAIN, Recipe
 from .data import ImageSet, Splits, load_splits
 from .identity import Plan, describe_base, make_plan
 from .models import build_network
@@ -64,7 +64,7 @@ def design(recipe: Recipe) -> Study:
 def is_begun(study: Study) -> bool:
     """Whether `begin` would change nothing. Raises StoreError as it does, and writes nothing."""
     return is_claimed(study.storage, study.manifest, dump_recipe(study.recipe)) and all(
-        study.storage.exists(paths.examples(name)) for name in _evaluation_sets(study)
+        study.storage.exists(paths.examples(name)) for name in _told_sets(study)
     )
 
 
@@ -74,13 +74,18 @@ def begin(study: Study) -> None:
     Raises StoreError where the folder holds results of another recipe or of other data.
     """
     claim(study.storage, study.manifest, dump_recipe(study.recipe))
-    for name, images in _evaluation_sets(study).items():
+    for name, images in _told_sets(study).items():
         if not study.storage.exists(paths.examples(name)):
             _write_examples(study.storage, name, images)
 
 
-def _evaluation_sets(study: Study) -> dict[str, ImageSet]:
-    return {name: images for sets in evaluation_suites(study.splits).values() for name, images in sets.items()}
+def _told_sets(study: Study) -> dict[str, ImageSet]:
+    """The sets whose examples are written down.
+
+    Of attributes learned jointly the training images are one: how often they occur in training says what to expect.
+    """
+    sets = {name: images for suite in evaluation_suites(study.splits).values() for name, images in suite.items()}
+    return sets | {TRAIN: study.splits.train} if study.splits.train.is_multilabel else sets
 
 
 def results_storage(recipe: Recipe) -> Storage:
@@ -105,6 +110,7 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
         fingerprint=splits.fingerprint,
         num_classes=splits.test.num_classes,
         class_names=splits.test.class_names,
+        is_multilabel=splits.test.is_multilabel,
         suites={
             suite: {name: len(images) for name, images in evaluation_sets.items()}
             for suite, evaluation_sets in evaluation_suites(splits).items()

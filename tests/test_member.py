@@ -5,14 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from pie_ray.checkpoint import Checkpoint
 from pie_ray.errors import NonFiniteLossError, StoreError
 from pie_ray.identity import make_plan
 from pie_ray.member import Workplace, run_member
 from pie_ray.recipe import parse_recipe
-from pie_ray.store import MemorySink, ParquetSink, completeness, paths, read_checkpoint
-from pie_ray.study import prepare
+from pie_ray.store import (
+    MemorySink,
+    ParquetSink,
+    PredictionStore,
+    completeness,
+    paths,
+    read_checkpoint,
+    read_examples,
+    read_manifest,
+)
+from pie_ray.study import begin, is_begun, prepare
+from pie_ray.suites import evaluation_suites
+from tests.celeba import make_celeba
 
 
 @pytest.fixture
@@ -154,3 +167,115 @@ def test_a_member_is_complete_only_with_its_predictions_on_storage(study):
 
 def test_the_plan_is_the_recipes(study):
     assert study.plan == make_plan(study.recipe)
+
+
+# ---------------------------------------------------------------------------------------- attributes learned jointly
+
+ATTRIBUTES = ("Large", "Bright", "Marked")
+
+
+@pytest.fixture
+def faces(tiny_text, tmp_path):
+    """A study of three attributes of ten, with a validation split, and pruned members that are quantized too."""
+    folder = make_celeba(tmp_path / "celeba", num_train=200, num_validation=40, num_test=60)
+    grid = "{pruning: {kind: magnitude, sparsities: [0.5], scopes: [global]}, quantization: [static_int8]}"
+    overrides = [
+        f"data={{kind: celeba, path: {folder}, attributes: [{', '.join(ATTRIBUTES)}]}}",
+        f"execution.storage={tmp_path / 'results'}",
+        f"variants=[{grid}]",
+        "training.epochs=10",
+        "training.batch_size=20",
+        "training.label_smoothing=0.1",
+    ]
+    return prepare(parse_recipe(tiny_text, overrides))
+
+
+def test_members_of_attributes_train_prune_quantize_and_predict_on_both_suites(faces):
+    sink, splits = ParquetSink(faces.storage), faces.splits
+    variants = ("dense", "magnitude_global-0.50", "magnitude_global-0.50+static_int8")
+    records = {name: run_member(member(faces, name), workplace(faces, sink)) for name in variants}
+    assert records[variants[1]].achieved_sparsity == pytest.approx(0.5, abs=0.01)
+    assert records["dense"].train_loss < np.log(2)
+    assert [names[:2] for names in of_suites(splits)] == [("clean", "test"), ("validation", "validation")]
+    for name, record in records.items():
+        for suite, evaluation_set, images in of_suites(splits):
+            found = PredictionStore(faces.storage).read_population(suite, evaluation_set, name, [0], ("logits",))
+            assert found.example_ids.tolist() == images.example_ids.tolist()
+            assert np.array_equal(found.labels, images.labels.numpy())
+            is_right = (found.arrays["logits"][0] > 0) == found.labels
+            assert record.top1[evaluation_set] == pytest.approx(is_right.mean(axis=0).mean())
+    done = completeness(faces.storage, faces.plan, ["clean", "validation"])
+    assert {record.variant_id for record in done.records.values()} == set(variants)
+    assert {spec.seed for spec in done.missing} == {1}
+
+
+def of_suites(splits):
+    """Suite, evaluation set and images."""
+    suites = evaluation_suites(splits).items()
+    return [(suite, name, images) for suite, sets in suites for name, images in sets.items()]
+
+
+def test_a_member_of_attributes_learns_what_can_be_seen(faces):
+    record = run_member(member(faces, "dense"), workplace(faces, ParquetSink(faces.storage)))
+    found = PredictionStore(faces.storage).read_population("clean", "test", "dense", [0], ("logits",))
+    is_right = ((found.arrays["logits"][0] > 0) == found.labels).mean(axis=0)
+    assert is_right[ATTRIBUTES.index("Marked")] > 0.8
+    assert record.top1["test"] > 0.6
+
+
+def test_a_member_of_attributes_goes_on_from_its_checkpoint(faces):
+    pruned, quantized = member(faces, "magnitude_global-0.50"), member(faces, "magnitude_global-0.50+static_int8")
+    tables = []
+    for _ in range(2):
+        sink = MemorySink()
+        for spec in (pruned, quantized):
+            run_member(spec, workplace(faces, sink))
+        tables.append(sink.tables)
+    assert len(tables[0]) == 4
+    assert all(tables[0][key].equals(tables[1][key]) for key in tables[0])
+
+
+def test_a_study_of_attributes_says_so_and_tells_the_training_examples(faces):
+    manifest = read_manifest(faces.storage)
+    assert manifest.is_multilabel and manifest.class_names == ATTRIBUTES and manifest.num_classes == 3
+    assert manifest.suites == {"clean": {"test": 60}, "validation": {"validation": 40}}
+    for name, images in faces.splits.by_name.items():
+        examples = read_examples(faces.storage, name)
+        assert examples.class_names == ATTRIBUTES
+        assert np.array_equal(examples.labels, images.labels.numpy())
+        assert examples.keys == images.keys
+        assert len(examples.groups) == 10 and set(ATTRIBUTES) < set(examples.groups)
+        assert np.array_equal(examples.groups["Even"], images.groups["Even"])
+
+
+def test_a_study_of_attributes_is_begun_with_its_training_examples(faces):
+    assert is_begun(faces)
+    faces.storage.delete(paths.examples("train"))
+    assert not is_begun(faces)
+    begin(faces)
+    assert is_begun(faces)
+
+
+def test_a_study_of_classes_tells_no_training_examples(study):
+    assert study.storage.list_files("examples") == ["examples/test.parquet"]
+    assert not read_manifest(study.storage).is_multilabel
+
+
+def test_validation_images_of_classes_are_a_suite_too(tiny_text, tmp_path):
+    for split, rows in (("train", range(40)), ("test", range(40, 60)), ("val", range(60, 70))):
+        write_digits(tmp_path / "digits" / split, rows)
+    data = f"data={{kind: image_folder, path: {tmp_path / 'digits'}, validation_split: val}}"
+    study = prepare(parse_recipe(tiny_text, [data, f"execution.storage={tmp_path / 'results'}", "training.epochs=1"]))
+    record = run_member(member(study, "dense"), workplace(study, ParquetSink(study.storage)))
+    assert set(record.top1) == {"test", "validation"}
+    columns = ("prediction", "logits")
+    found = PredictionStore(study.storage).read_population("validation", "validation", "dense", [0], columns)
+    assert found.arrays["prediction"].shape == (1, 10)
+
+
+def write_digits(folder, rows):
+    digits = load_digits()
+    for row in rows:
+        path = folder / str(digits.target[row]) / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[row] * 15).astype(np.uint8)).save(path)

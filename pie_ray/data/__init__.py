@@ -12,6 +12,7 @@ from typing import Any
 from ..config import Data
 from ..errors import DataError
 from .cache import cached_splits
+from .celeba import celeba_source
 from .decode import decode_splits
 from .digits import digits_source
 from .fashion_mnist import fashion_mnist_source
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 SOURCES: dict[str, Callable[[Any], Source]] = {
+    "celeba": celeba_source,
     "digits": digits_source,
     "fashion_mnist": fashion_mnist_source,
     "image_folder": image_folder_source,
@@ -45,7 +47,7 @@ SOURCES: dict[str, Callable[[Any], Source]] = {
 
 
 def load_splits(config: Data, cache: str | None = None) -> Splits:
-    """The train and test images that a recipe's `data` describes.
+    """The images that a recipe's `data` describes, to train on and to evaluate on.
 
     Decoded images are kept in the folder `cache` (None is $XDG_CACHE_HOME/pie_ray or ~/.cache/pie_ray) and mapped from
     there; the digits need none. Raises DataError for whatever is wrong with the files, naming the file and row.

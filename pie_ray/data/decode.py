@@ -45,15 +45,20 @@ def decode_splits(published: Published, config: AbstractData) -> Splits:
     """Decode what `config` asks for; the first images of the train split decide between grey and colour.
 
     Raises DataError for an image that cannot be read or is of another size than the first (with file and row), and
-    where more examples are asked for than there are.
+    where more examples are asked for than there are; of validation images there may be fewer.
     """
     image_format = _Format(_common_mode(published.train), config.image_size)
-    train_rows = _choose_rows(published.train, config.num_train, "data.num_train")
-    test_rows = _choose_rows(published.test, config.num_test, "data.num_test")
-    return Splits(
-        train=_decode_split(published.train, train_rows, published.class_names, image_format),
-        test=_decode_split(published.test, test_rows, published.class_names, image_format),
-    )
+
+    def decode(split: PublishedSplit, num_wanted: int | None, field_name: str) -> ImageSet:
+        rows = _choose_rows(split, num_wanted, field_name)
+        return _decode_split(split, rows, published.class_names, image_format)
+
+    train = decode(published.train, config.num_train, "data.num_train")
+    test = decode(published.test, config.num_test, "data.num_test")
+    if published.validation is None:
+        return Splits(train, test)
+    num_validation = None if config.num_test is None else min(config.num_test, len(published.validation))
+    return Splits(train, test, decode(published.validation, num_validation, "data.num_test"))
 
 
 def _choose_rows(split: PublishedSplit, num_wanted: int | None, field_name: str) -> Int64Array:

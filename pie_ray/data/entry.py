@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..config import TEST, TRAIN, VALIDATION
 from .image_set import ImageSet, Measured, Splits
 
 _DESCRIPTION = "splits.json"
@@ -18,15 +19,14 @@ _DESCRIPTION = "splits.json"
 
 def write_entry(folder: Path, splits: Splits) -> None:
     """Write into an empty folder, and out of the system's buffers, so that a power cut leaves no hollow files."""
-    for split, image_set in (("train", splits.train), ("test", splits.test)):
+    for split, image_set in splits.by_name.items():
         for name, values in _arrays(image_set).items():
             with (folder / f"{split}-{name}.npy").open("wb") as file:
                 np.save(file, values, allow_pickle=False)
                 _flush(file)
     description: dict[str, Any] = {
         "class_names": splits.train.class_names,
-        "train": _describe(splits.train),
-        "test": _describe(splits.test),
+        **{split: _describe(image_set) for split, image_set in splits.by_name.items()},
     }
     with (folder / _DESCRIPTION).open("wb") as file:
         file.write(json.dumps(description).encode())
@@ -40,10 +40,11 @@ def read_entry(folder: Path) -> Splits:
     """
     description = json.loads((folder / _DESCRIPTION).read_bytes())
     class_names = tuple(description["class_names"])
-    return Splits(
-        train=_read_split(folder, "train", description["train"], class_names),
-        test=_read_split(folder, "test", description["test"], class_names),
-    )
+
+    def read(split: str) -> ImageSet:
+        return _read_split(folder, split, description[split], class_names)
+
+    return Splits(read(TRAIN), read(TEST), read(VALIDATION) if VALIDATION in description else None)
 
 
 def _arrays(image_set: ImageSet) -> dict[str, npt.NDArray[np.generic]]:

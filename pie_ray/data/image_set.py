@@ -1,4 +1,4 @@
-"""Images in memory with their labels, stable ids and groups, and the pair of splits that a study is made on.
+"""Images in memory with their labels, stable ids and groups, and the splits that a study is made on.
 
 Axes: examples, channels, height, width. Pixels stay uint8; whoever trains on them makes floats of a batch.
 """
@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..config import TEST, TRAIN, VALIDATION
 from ..errors import DataError
 
 Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+LabelArray = Int64Array | BoolArray
 ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 _CHUNK = 1024
@@ -32,11 +35,13 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Square images of one size: `images` uint8 [examples, channels, height, width], `labels` int64 [examples].
+    """Square images of one size: `images` uint8 [examples, channels, height, width], and what each of them shows.
 
-    `example_ids` int64 [examples] are rows of the split as published, so a subset keeps the ids of the whole.
-    `keys` are what a person finds an image by: a path, or `test[17]`. `groups` maps attributes to values [examples].
-    `measured` comes from the cache, and is computed when asked for where it is None.
+    `labels` is int64 [examples], one class an example, or bool [examples, attributes] where attributes are learned
+    jointly; `class_names` are then the attributes' names. `example_ids` int64 [examples] are rows of the split as
+    published, so a subset keeps the ids of the whole. `keys` are what a person finds an image by: a path, or
+    `test[17]`. `groups` maps attributes to values [examples]. `measured` comes from the cache, and is computed when
+    asked for where it is None.
 
     Raises DataError where shapes, types or labels do not fit; names the key and the row of a bad label.
     """
@@ -61,7 +66,13 @@ class ImageSet:
 
     @property
     def num_classes(self) -> int:
+        """Number of outputs that a network has for these labels."""
         return len(self.class_names)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether the labels are attributes learned jointly, any number of which an example may have."""
+        return self.labels.ndim == 2
 
     @property
     def num_channels(self) -> int:
@@ -80,8 +91,13 @@ class ImageSet:
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         for chunk in self.images.split(_CHUNK):
             digest.update(chunk.contiguous().numpy().data)
-        for values in (self.labels.numpy(), self.example_ids):
-            digest.update(np.ascontiguousarray(values, dtype="<i8").data)
+        if self.is_multilabel:
+            # With their shape, because eight attributes have as many bytes as a class.
+            digest.update(repr(tuple(self.labels.shape)).encode())
+            digest.update(self.labels.contiguous().numpy().data)
+        else:
+            digest.update(np.ascontiguousarray(self.labels.numpy(), dtype="<i8").data)
+        digest.update(np.ascontiguousarray(self.example_ids, dtype="<i8").data)
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -94,25 +110,30 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The images to train on and those to evaluate on; DataError where their classes or shapes differ."""
+    """The images to train on, those to evaluate on, and those to choose thresholds on, where there are any.
+
+    Raises DataError where their classes or shapes differ.
+    """
 
     train: ImageSet
     test: ImageSet
+    validation: ImageSet | None = None
 
     def __post_init__(self) -> None:
-        train, test = self.train, self.test
-        if train.class_names != test.class_names:
-            raise DataError(f"train and test differ in classes: {train.class_names} and {test.class_names}")
-        if train.images.shape[1:] != test.images.shape[1:]:
-            raise DataError(
-                f"train images are {_shape_text(train.images)}, test images {_shape_text(test.images)}: "
-                "set data.image_size to resize both"
-            )
+        for name, other in self.by_name.items():
+            _check_alike(self.train, name, other)
+
+    @property
+    def by_name(self) -> dict[str, ImageSet]:
+        """The splits that there are."""
+        splits = {TRAIN: self.train, TEST: self.test, VALIDATION: self.validation}
+        return {name: images for name, images in splits.items() if images is not None}
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that stand for both splits."""
-        return hashlib.sha256(f"{self.train.fingerprint} {self.test.fingerprint}".encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits that stand for all splits."""
+        text = " ".join(images.fingerprint for images in self.by_name.values())
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def channel_statistics(images: ImageSet) -> ChannelStatistics:
@@ -160,10 +181,42 @@ def _check_lengths(image_set: ImageSet) -> None:
         raise DataError(f"an image set's parts must be of one length, found {found}")
 
 
+def _check_alike(train: ImageSet, name: str, other: ImageSet) -> None:
+    if train.is_multilabel != other.is_multilabel:
+        raise DataError(f"{TRAIN} and {name} differ in kind: one has a label an example, the other attributes")
+    if train.class_names != other.class_names:
+        raise DataError(f"{TRAIN} and {name} differ in classes: {train.class_names} and {other.class_names}")
+    if train.images.shape[1:] != other.images.shape[1:]:
+        raise DataError(
+            f"{TRAIN} images are {_shape_text(train.images)}, {name} images {_shape_text(other.images)}: "
+            "set data.image_size to resize all"
+        )
+
+
 def _check_labels(image_set: ImageSet) -> None:
+    if image_set.is_multilabel:
+        _check_attributes(image_set)
+    else:
+        _check_classes(image_set)
+    if image_set.example_ids.dtype != np.int64:
+        raise DataError(f"example_ids must be int64, found {image_set.example_ids.dtype}")
+
+
+def _check_attributes(image_set: ImageSet) -> None:
+    found = image_set.labels
+    if found.dtype != torch.bool or found.shape[1] != image_set.num_classes or image_set.num_classes == 0:
+        raise DataError(
+            f"labels of several attributes must be bool [examples, attributes] with a name each, found {found.dtype} "
+            f"{list(found.shape)} and {image_set.num_classes} names"
+        )
+
+
+def _check_classes(image_set: ImageSet) -> None:
     labels = image_set.labels
-    if labels.dtype != torch.int64 or image_set.example_ids.dtype != np.int64:
-        raise DataError(f"labels and example_ids must be int64, found {labels.dtype} and {image_set.example_ids.dtype}")
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise DataError(
+            f"labels of one class an example must be int64 [examples], found {labels.dtype} {list(labels.shape)}"
+        )
     wrong = ((labels < 0) | (labels >= image_set.num_classes)).nonzero()
     if len(wrong):
         row = int(wrong[0])

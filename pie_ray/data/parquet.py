@@ -1,7 +1,7 @@
 """Image classification as Hugging Face datasets lays it out: `train*.parquet` and `test*.parquet`, in shards.
 
-The images are a column of encoded bytes, or of structs of bytes and path; the labels a column of integers. Other
-columns of few distinct values describe the examples, and become groups.
+The images are a column of encoded bytes, or of structs of bytes and path; the labels a column of integers, or several
+of two values that are learned jointly. Other columns of few distinct values describe the examples, and become groups.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ import torch
 
 from ..config import ParquetData
 from ..errors import DataError
-from .image_set import Int64Array
+from .columns import attribute_groups, check_attributes, descriptive_columns, read_attributes, read_groups
+from .image_set import Int64Array, LabelArray
 from .parquet_columns import (
     check_label_column,
     class_names,
-    descriptive_columns,
     find_image_column,
     has_field,
-    read_groups,
     read_keys,
     read_labels,
 )
 from .parquet_files import find_shards, open_parquet
-from .published import Published, PublishedSplit, Source, existing_folder, numbered_names
+from .published import Published, PublishedSplit, Source, existing_folder, numbered_names, split_names
 
 _NUM_READ_AHEAD = 512
 
@@ -41,17 +40,17 @@ def parquet_source(config: ParquetData) -> Source:
     Raises DataError where files or columns are missing, a file is damaged, or a label is not a whole number.
     """
     folder = existing_folder(config.path)
-    paths = {split: find_shards(folder, split) for split in ("train", config.test_split)}
+    paths = {split: find_shards(folder, split) for split in split_names(config)}
     files = tuple(path for shards in paths.values() for path in shards)
-    return Source(files=files, read=partial(_read, paths["train"], paths[config.test_split], config))
+    return Source(files=files, read=partial(_read, paths, config))
 
 
-def _read(train_paths: list[Path], test_paths: list[Path], config: ParquetData) -> Published:
-    train, test = _open_shards("train", train_paths, config), _open_shards(config.test_split, test_paths, config)
-    train_groups, test_groups = read_groups(train.read_described(), test.read_described())
-    train_split, test_split = train.published(train_groups), test.published(test_groups)
-    names = class_names(train.schema, config.label_column) or numbered_names(train_split)
-    return Published(train_split, test_split, names)
+def _read(paths: dict[str, list[Path]], config: ParquetData) -> Published:
+    shards = [_open_shards(split, split_paths, config) for split, split_paths in paths.items()]
+    groups = read_groups(*(split.read_described() for split in shards))
+    train, test, *validation = (split.published(of_split) for split, of_split in zip(shards, groups, strict=True))
+    names = config.attributes or class_names(shards[0].schema, config.label_column) or numbered_names(train)
+    return Published(train, test, names, *validation)
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,15 @@ class _Shards:
     schema: Any
     image_column: str
     label_column: str
+    attributes: tuple[str, ...]
 
     def published(self, groups: dict[str, npt.NDArray[np.generic]]) -> PublishedSplit:
-        labels = read_labels(self._read_column(self.label_column), self.locate)
+        labels: LabelArray
+        if self.attributes:
+            labels = read_attributes(self._read(list(self.attributes)), self.attributes, self.locate)
+            groups = groups | attribute_groups(self.attributes, labels)
+        else:
+            labels = read_labels(self._read_column(self.label_column), self.locate)
         return PublishedSplit(
             place=f"{self.paths[0].parent} ({self.split})",
             labels=labels,
@@ -128,9 +133,12 @@ def _open_shards(split: str, paths: list[Path], config: ParquetData) -> _Shards:
             num_rows.append(file.metadata.num_rows)
             schemas.append(file.schema_arrow)
         image_column = find_image_column(schemas[-1], path, config)
-        check_label_column(schemas[-1], path, config.label_column)
+        if config.attributes:
+            check_attributes(config.attributes, schemas[-1].names, str(path))
+        else:
+            check_label_column(schemas[-1], path, config.label_column)
     first_rows = np.cumsum([0, *num_rows])
-    return _Shards(split, paths, first_rows, schemas[0], image_column, config.label_column)
+    return _Shards(split, paths, first_rows, schemas[0], image_column, config.label_column, config.attributes)
 
 
 def _images_of(path: Path, column: str, first_row: int, rows: Int64Array) -> Iterator[tuple[int, bytes | None]]:

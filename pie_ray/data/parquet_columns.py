@@ -1,4 +1,4 @@
-"""What Parquet files say beside the pixels: class names, labels, keys, groups; takes pyarrow's schemas and columns."""
+"""What Parquet files alone say beside the pixels: class names, labels and keys; takes pyarrow's schemas and columns."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..config import ParquetData
 from ..errors import DataError
 from .image_set import Int64Array
-
-MAX_GROUP_VALUES = 50
 
 _IMAGE_COLUMNS = ("img", "image")
 
@@ -89,45 +86,3 @@ def read_keys(paths: Sequence[str | None], split: str) -> tuple[str, ...]:
     if len(set(given)) == len(paths):
         return tuple(given)
     return tuple(f"{split}[{row}]" for row in range(len(paths)))
-
-
-def descriptive_columns(schema: Any) -> list[str]:
-    """Columns of integers, booleans or strings."""
-    return [field.name for field in schema if _describes(field.type)]
-
-
-def _describes(column_type: Any) -> bool:
-    from pyarrow import types
-
-    if types.is_dictionary(column_type):
-        column_type = column_type.value_type
-    checks = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)
-    return any(check(column_type) for check in checks)
-
-
-def read_groups(*tables: Any) -> list[dict[str, npt.NDArray[np.generic]]]:
-    """The groups of each split, from tables of its descriptive columns.
-
-    Values [rows] are int64, bool or text; a column with nulls is text that says `null`. A column of more than 50 values
-    in any split is no group.
-    """
-    groups: list[dict[str, npt.NDArray[np.generic]]] = [{} for _ in tables]
-    for name in dict.fromkeys(name for table in tables for name in table.column_names):
-        holders = [(index, table.column(name)) for index, table in enumerate(tables) if name in table.column_names]
-        if all(len(column.unique()) <= MAX_GROUP_VALUES for _, column in holders):
-            for index, column in holders:
-                groups[index][name] = _group_values(column)
-    return groups
-
-
-def _group_values(column: Any) -> npt.NDArray[np.generic]:
-    import pyarrow
-    from pyarrow import types
-
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if column.null_count:
-        column = column.cast(pyarrow.string()).fill_null("null")
-    if types.is_integer(column.type):
-        return np.asarray(column.to_numpy(), dtype=np.int64)
-    return np.asarray(column.to_pylist(), dtype=np.bool_ if types.is_boolean(column.type) else np.str_)

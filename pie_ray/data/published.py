@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..config import TRAIN, AbstractNamedSplits
 from ..errors import DataError
-from .image_set import Int64Array
+from .image_set import Int64Array, LabelArray
 
 Encoded = bytes | Path | Image.Image | npt.NDArray[np.uint8]
 """One image: an image file's bytes, its path, or pixels [height, width] or [height, width, 3]."""
@@ -24,11 +25,12 @@ _MAX_UNNAMED_CLASSES = 100_000
 class PublishedSplit:
     """One split. `images` opens the given rows, lazily and in order; `locate` names the file and row of one.
 
-    `labels` and `example_ids` are int64 [rows]; `place` is what an error about the whole split names.
+    `labels` is int64 [rows] or bool [rows, attributes], `example_ids` int64 [rows]; `place` is what an error about the
+    whole split names.
     """
 
     place: str
-    labels: Int64Array
+    labels: LabelArray
     example_ids: Int64Array
     keys: tuple[str, ...]
     images: Callable[[Int64Array], Iterator[Encoded]]
@@ -41,22 +43,29 @@ class PublishedSplit:
 
 @dataclass(frozen=True)
 class Published:
-    """Both splits; DataError where one is empty, or has a label that no class name belongs to."""
+    """All splits; DataError where one is empty, or has a label that no class name belongs to."""
 
     train: PublishedSplit
     test: PublishedSplit
     class_names: tuple[str, ...]
+    """Of the classes, or of the attributes where the labels are bool."""
+    validation: PublishedSplit | None = None
 
     def __post_init__(self) -> None:
-        for split in (self.train, self.test):
+        for split in (self.train, self.test, self.validation):
+            if split is None:
+                continue
             if len(split) == 0:
                 raise DataError(f"{split.place}: the split is empty, found no examples")
-            wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(self.class_names)))
-            if len(wrong):
-                row = int(wrong[0])
-                raise DataError(
-                    f"{split.locate(row)}: label {split.labels[row]}, accepted 0 to {len(self.class_names) - 1}"
-                )
+            if split.labels.ndim == 1:
+                _check_range(split, len(self.class_names))
+
+
+def _check_range(split: PublishedSplit, num_classes: int) -> None:
+    wrong = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"{split.locate(row)}: label {split.labels[row]}, accepted 0 to {num_classes - 1}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,11 @@ def numbered_names(split: PublishedSplit) -> tuple[str, ...]:
         location = split.locate(int(split.labels.argmax()))
         raise DataError(f"{location}: label {largest}, accepted 0 to {_MAX_UNNAMED_CLASSES - 1} without class names")
     return tuple(str(label) for label in range(largest + 1))
+
+
+def split_names(config: AbstractNamedSplits) -> tuple[str, ...]:
+    """What the source calls the train and test split and, where there is one, the validation split."""
+    return (TRAIN, config.test_split, *filter(None, [config.validation_split]))
 
 
 def existing_folder(path: str, field_name: str = "data.path") -> Path:

@@ -42,6 +42,8 @@ def _find_class(name: str) -> Any:
     import torchvision.datasets
 
     known = torchvision.datasets.__all__
+    if name == "CelebA":
+        raise DataError("data.name: CelebA has attributes and no classes; set data.kind to celeba")
     if name not in known:
         close = difflib.get_close_matches(name, known, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"

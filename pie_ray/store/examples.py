@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from ..errors import StoreError
 from . import paths, schema
+from .lists import to_lists, to_numpy
 from .parquet import read_parquet, write_parquet
-from .prediction_file import to_numpy
 from .storage import Storage
 
 
@@ -25,12 +25,13 @@ class Examples:
     example_ids: np.ndarray
     """int64 [examples]"""
     labels: np.ndarray
-    """uint16 [examples]"""
+    """uint16 [examples]; bool [examples, attributes] where attributes are learned jointly"""
     keys: tuple[str, ...]
     """Where each image is found in its source: a path, or an index."""
     groups: dict[str, np.ndarray]
     """Each [examples], as it was given: bool, integers or text."""
     class_names: tuple[str, ...]
+    """Of the classes, or of the attributes."""
 
 
 def write_examples(
@@ -44,7 +45,8 @@ def write_examples(
 ) -> None:
     """Write integers [examples], one key an example, and any number of group columns, each [examples].
 
-    Raises StoreError where an example id is doubled or a group has the name of another column.
+    `labels` is integers [examples], or bool [examples, attributes]. Raises StoreError where an example id is doubled or
+    a group has the name of another column.
     """
     order = np.argsort(example_ids, kind="stable")
     ids = np.asarray(example_ids, np.int64)[order]
@@ -55,8 +57,11 @@ def write_examples(
     if reserved:
         raise StoreError(f"evaluation set {evaluation_set}: no group can be called {' or '.join(reserved)}")
     group_columns = {name: pa.array(np.asarray(values)[order]) for name, values in groups.items()}
-    columns = [ids, np.asarray(labels).astype(np.uint16)[order], [keys[row] for row in order], *group_columns.values()]
-    fields = schema.examples_schema({name: column.type for name, column in group_columns.items()})
+    labels = np.asarray(labels)[order]
+    label_column = to_lists(labels) if labels.ndim == 2 else labels.astype(np.uint16)
+    columns = [ids, label_column, [keys[row] for row in order], *group_columns.values()]
+    num_attributes = labels.shape[1] if labels.ndim == 2 else None
+    fields = schema.examples_schema({name: column.type for name, column in group_columns.items()}, num_attributes)
     metadata = {
         "schema_version": str(schema.VERSION),
         "evaluation_set": evaluation_set,

@@ -27,6 +27,8 @@ class Manifest(Config):
     """Of the images and labels, whatever path they came from."""
     num_classes: int
     class_names: tuple[str, ...] = ()
+    is_multilabel: bool = False
+    """Whether the classes are attributes learned jointly, any number of which an example may have."""
     suites: dict[str, dict[str, int]]
     """Number of examples by suite and evaluation set."""
     versions: dict[str, str] = Field(default_factory=dict)

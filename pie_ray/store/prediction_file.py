@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..identity import MemberSpec
 from . import paths, schema
+from .lists import to_numpy
 from .parquet import write_parquet
 from .storage import Storage
 
@@ -82,15 +83,9 @@ def write_predictions(storage: Storage, spec: MemberSpec, suite: str, table: pa.
 
 
 def read_columns(file: pq.ParquetFile, set_index: int, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of one evaluation set, each [examples]; logits [examples, classes]. KeyError where one is absent."""
+    """Columns of one evaluation set, each [examples]; a list is [examples, items]. KeyError where one is absent."""
     table = file.read_row_group(set_index, columns=list(columns), use_threads=False)
     return {name: to_numpy(table[name]) for name in columns}
-
-
-def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    if pa.types.is_fixed_size_list(column.type):
-        return column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
-    return np.asarray(column.to_numpy())
 
 
 def _by_evaluation_set(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -107,5 +102,5 @@ def _by_evaluation_set(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 def _describe(name: str, part: pa.Table) -> SetInfo:
     digest = hashlib.sha256(part[schema.EXAMPLE_ID].to_numpy().tobytes())
-    digest.update(part[schema.LABEL].to_numpy().tobytes())
+    digest.update(to_numpy(part[schema.LABEL]).tobytes())
     return SetInfo(name=name, num_rows=part.num_rows, examples=digest.hexdigest()[:16])

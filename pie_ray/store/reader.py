@@ -32,9 +32,9 @@ class Population:
     example_ids: np.ndarray
     """int64 [examples], ascending."""
     labels: np.ndarray
-    """uint16 [examples]"""
+    """uint16 [examples]; bool [examples, attributes] where attributes are learned jointly"""
     arrays: dict[str, np.ndarray]
-    """Each column [members, examples], in its stored type; logits [members, examples, classes]."""
+    """Each column [members, examples], in its stored type; logits [members, examples, classes or attributes]."""
     missing_seeds: tuple[int, ...]
     """Seeds that were asked for and are not on the storage."""
 
@@ -99,6 +99,11 @@ class PredictionStore:
             missing_seeds=tuple(seed for seed in seeds if seed not in found),
         )
 
+    def stored_columns(self, suite: str, variant_id: str, seed: int) -> frozenset[str]:
+        """Names of a member's columns. Raises FileNotFoundError where it has no predictions, StoreError for damage."""
+        path = paths.predictions(suite, variant_id, seed)
+        return frozenset(read_parquet(self.storage, path, lambda file: file.schema_arrow.names))
+
 
 _IDENTITY = (schema.EXAMPLE_ID, schema.LABEL)
 _NO_IDENTITY: dict[str, np.ndarray] = {schema.EXAMPLE_ID: np.empty(0, np.int64), schema.LABEL: np.empty(0, np.uint16)}
@@ -142,12 +147,17 @@ class _MemberReader:
             raise StoreError(
                 f"{path} in {self.storage} holds no evaluation set {self.evaluation_set}, only {', '.join(names)}"
             )
-        if schema.LOGITS in columns and schema.LOGITS not in file.schema_arrow.names:
-            raise StoreError(
-                f"{path} in {self.storage} holds no logits: they are stored where evaluation.store_logits is true"
-            )
+        absent = [name for name in columns if name not in file.schema_arrow.names]
+        if absent:
+            raise StoreError(f"{path} in {self.storage} holds no {', '.join(absent)}: {_why_absent(absent)}")
         index = names.index(self.evaluation_set)
         return _Part(path, info.evaluation_sets[index].examples, read_columns(file, index, columns))
+
+
+def _why_absent(columns: list[str]) -> str:
+    if schema.LOGITS in columns:
+        return "they are stored where evaluation.store_logits is true"
+    return "of attributes that are learned jointly the logits are stored"
 
 
 def _stack(name: str, rows: list[np.ndarray]) -> np.ndarray:
@@ -167,9 +177,15 @@ def _refuse_mixture(
         raise StoreError(f"the metadata of {path} or {other_path} in {storage} are damaged: delete both")
     example = min(differing)
     told, other_told = (
-        f"has label {known[example]}" if example in known else "is absent" for known in (labels, other_labels)
+        f"has {_label_text(known[example])}" if example in known else "is absent" for known in (labels, other_labels)
     )
     raise StoreError(
         f"{path} and {other_path} in {storage} were made on different examples: "
         f"example {example} {told} in the first, {other_told} in the second"
     )
+
+
+def _label_text(label: int | list[bool]) -> str:
+    if isinstance(label, int):
+        return f"label {label}"
+    return f"the attributes {', '.join(str(index) for index, flag in enumerate(label) if flag) or 'none'}"

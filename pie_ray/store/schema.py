@@ -2,6 +2,9 @@
 
 Bytes a row of 50,000 predictions (13.9): evaluation set, example id and label rank .1 together, label .4, prediction .4
 (dictionary, 10 classes), confidence, label probability, margin and entropy 3.2 each; logits 4 a class where stored.
+
+Attributes that are learned jointly are stored as their labels and logits, a list of each an example; what else there
+is to say of them depends on thresholds that are chosen later.
 """
 
 from __future__ import annotations
@@ -73,6 +76,22 @@ def predictions_schema(num_logits: int | None = None) -> pa.Schema:
     return PREDICTIONS.append(pa.field(LOGITS, pa.list_(pa.float32(), num_logits)))
 
 
+def attribute_predictions_schema(num_attributes: int) -> pa.Schema:
+    """Evaluation set, example id, and `num_attributes` labels and logits an example."""
+    return pa.schema(
+        [
+            PREDICTIONS.field(EVALUATION_SET),
+            PREDICTIONS.field(EXAMPLE_ID),
+            (LABEL, _flags(num_attributes)),
+            (LOGITS, pa.list_(pa.float32(), num_attributes)),
+        ]
+    )
+
+
+def _flags(num_attributes: int) -> pa.DataType:
+    return pa.list_(pa.bool_(), num_attributes)
+
+
 def numpy_type(column: str) -> np.dtype[Any]:
     """Of the arrays that a column of `PREDICTIONS`, or of logits, is read into."""
     return np.dtype(np.float32 if column == LOGITS else PREDICTIONS.field(column).type.to_pandas_dtype())
@@ -84,16 +103,18 @@ def constant(value: str, num_rows: int) -> pa.DictionaryArray:
 
 
 def predictions_writer(schema: pa.Schema) -> dict[str, Any]:
-    """Options of the Parquet writer for `predictions_schema(...)`."""
+    """Options of the Parquet writer for `predictions_schema(...)` and `attribute_predictions_schema(...)`."""
     if LOGITS not in schema.names:
         return PREDICTIONS_WRITER
     encoding = {**PREDICTIONS_WRITER["column_encoding"], f"{LOGITS}.list.element": "BYTE_STREAM_SPLIT"}
     return {**PREDICTIONS_WRITER, "column_encoding": encoding}
 
 
-def examples_schema(groups: Mapping[str, pa.DataType]) -> pa.Schema:
-    """`EXAMPLES`, then one column a group."""
+def examples_schema(groups: Mapping[str, pa.DataType], num_attributes: int | None = None) -> pa.Schema:
+    """`EXAMPLES`, its label a list of `num_attributes` flags where that is given, then one column a group."""
     schema = EXAMPLES
+    if num_attributes is not None:
+        schema = schema.set(schema.get_field_index(LABEL), pa.field(LABEL, _flags(num_attributes)))
     for name, kind in groups.items():
         schema = schema.append(pa.field(name, kind))
     return schema

@@ -10,7 +10,7 @@ Legend: `examples` is the examples of one batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow as pa
 from ..errors import PieRayError, StoreError
 from ..identity import MemberSpec
 from . import schema
+from .lists import to_lists
 
 
 def prediction_batch(
@@ -28,34 +29,44 @@ def prediction_batch(
     *,
     store_logits: bool = False,
 ) -> pa.RecordBatch:
-    """What is stored of one batch, from integers [examples], [examples] and floats [examples, classes].
+    """What is stored of one batch, from integers [examples] and floats [examples, outputs].
 
-    Of tied logits the smallest class is the prediction. Raises PieRayError where a logit is not finite.
+    `labels` is integers [examples], or bool [examples, outputs] for attributes learned jointly, whose logits are always
+    stored. Of tied logits the smallest class is the prediction. Raises PieRayError where a logit is not finite.
     """
-    num_examples, num_classes = logits.shape
-    assert example_ids.shape == labels.shape == (num_examples,), (example_ids.shape, labels.shape, logits.shape)
-    assert num_classes <= schema.MAX_CLASSES, num_classes
-    assert num_examples == 0 or 0 <= labels.min() <= labels.max() < num_classes, "a label that is no class"
-    _check_finite(evaluation_set, example_ids, logits)
-    columns = {
-        schema.EVALUATION_SET: schema.constant(evaluation_set, num_examples),
-        schema.EXAMPLE_ID: example_ids.astype(np.int64),
-        schema.LABEL: labels.astype(np.uint16),
-        **_score(labels, logits),
-    }
-    if store_logits:
-        columns[schema.LOGITS] = pa.FixedSizeListArray.from_arrays(logits.astype(np.float32).ravel(), num_classes)
-    fields = schema.predictions_schema(num_classes if store_logits else None)
+    assert example_ids.shape == labels.shape[:1] == logits.shape[:1], (example_ids.shape, labels.shape, logits.shape)
+    _check_finite(evaluation_set, example_ids, logits, "class" if labels.ndim == 1 else "attribute")
+    num_outputs = logits.shape[1]
+    if labels.ndim == 2:
+        fields, columns = schema.attribute_predictions_schema(num_outputs), _attribute_columns(labels, logits)
+    else:
+        fields, columns = schema.predictions_schema(num_outputs if store_logits else None), _columns(labels, logits)
+    columns[schema.EVALUATION_SET] = schema.constant(evaluation_set, len(example_ids))
+    columns[schema.EXAMPLE_ID] = example_ids.astype(np.int64)
+    if schema.LOGITS in fields.names:
+        columns[schema.LOGITS] = to_lists(logits.astype(np.float32))
     return pa.record_batch([columns[name] for name in fields.names], schema=fields)
 
 
-def _check_finite(evaluation_set: str, example_ids: np.ndarray, logits: np.ndarray) -> None:
+def _columns(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    num_examples, num_classes = logits.shape
+    assert num_classes <= schema.MAX_CLASSES, num_classes
+    assert num_examples == 0 or 0 <= labels.min() <= labels.max() < num_classes, "a label that is no class"
+    return {schema.LABEL: labels.astype(np.uint16), **_score(labels, logits)}
+
+
+def _attribute_columns(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    assert labels.dtype == np.bool_ and labels.shape == logits.shape, (labels.dtype, labels.shape, logits.shape)
+    return {schema.LABEL: to_lists(labels)}
+
+
+def _check_finite(evaluation_set: str, example_ids: np.ndarray, logits: np.ndarray, output: str) -> None:
     finite = np.isfinite(logits)
     if finite.all():
         return
     row, column = np.argwhere(~finite)[0]
     raise PieRayError(
-        f"{evaluation_set}: the logit of example {example_ids[row]}, class {column} is {logits[row, column]} "
+        f"{evaluation_set}: the logit of example {example_ids[row]}, {output} {column} is {logits[row, column]} "
         f"({(~finite.all(axis=1)).sum()} of {len(logits)} examples in the batch are affected)"
     )
 

@@ -20,9 +20,9 @@ ChannelStatistics = tuple[Sequence[float], Sequence[float]]
 class Batches:
     """Shuffled, augmented, normalised batches of an image set; `epoch()` gives one pass.
 
-    `images` is uint8 [examples, c, h, w], `labels` int64 [examples], `statistics` the channels' mean and deviation
-    in [0, 1]. All randomness comes from `generator`, a CPU generator, so that every device sees the same batches.
-    A last batch that is not full is dropped; the next epoch's shuffle gives its images another turn.
+    `images` is uint8 [examples, c, h, w], `labels` any tensor with a row an example, `statistics` the channels' mean
+    and deviation in [0, 1]. All randomness comes from `generator`, a CPU generator, so that every device sees the same
+    batches. A last batch that is not full is dropped; the next epoch's shuffle gives its images another turn.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Batches:
         return len(self.images) // self.batch_size
 
     def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (float32 [b, c, h, w] in channels_last, int64 [b])."""
+        """Yield (float32 [b, c, h, w] in channels_last, labels of the same b images)."""
         order = torch.randperm(len(self.images), generator=self.generator)
         for step in range(len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)

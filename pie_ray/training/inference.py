@@ -18,7 +18,7 @@ def predict(
     batch_size: int,
     device: torch.device,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, float32 logits [b, classes] on the CPU) over uint8 `images` [examples, c, h, w], in order."""
+    """Yield (rows, float32 logits [b, outputs] on the CPU) over uint8 `images` [examples, c, h, w], in order."""
     normalise = Normalise(statistics, device)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):

@@ -12,7 +12,7 @@ from ..config import Training
 from ..errors import NonFiniteLossError
 from .batches import Batches
 from .device import resolve_precision
-from .losses import cross_entropy
+from .losses import training_loss
 from .optim import learning_rate_factor, make_optimizer
 
 AfterStep = Callable[[int], None]
@@ -54,7 +54,7 @@ def train(
                 group["lr"] = rate
             with torch.autocast(batches.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = forward(images)
-            loss = cross_entropy(logits, labels, config.label_smoothing)
+            loss = training_loss(logits, labels, config.label_smoothing)
             _require_finite(loss, epoch, step, rate)
             optimizer.zero_grad()
             loss.backward()

@@ -36,6 +36,27 @@ def decode(images: Sequence[Encoded], image_size: int | None = None, **settings:
     )
 
 
+def test_as_many_validation_images_as_test_images_at_most() -> None:
+    def load(num_test: int | None, num_validation: int) -> Splits:
+        images = [picture("L", 7)] * 10
+        published = Published(publish(images), publish(images), ("all",), publish(images[:num_validation]))
+        return decode_splits(published, DigitsData(kind="digits", num_test=num_test))
+
+    sizes = []
+    for num_test, num_validation in ((None, 8), (4, 8), (8, 4)):
+        splits = load(num_test, num_validation)
+        assert splits.validation is not None
+        sizes.append((len(splits.test), len(splits.validation)))
+    assert sizes == [(10, 8), (4, 4), (8, 4)]
+    assert decode([picture("L", 7)]).validation is None
+
+
+def test_an_empty_validation_split_is_refused() -> None:
+    one = publish([picture("L", 7)])
+    with pytest.raises(DataError, match="here: the split is empty, found no examples"):
+        Published(one, one, ("all",), publish([]))
+
+
 def picture(mode: str, colour: Any, size: tuple[int, int] = (4, 4)) -> Image.Image:
     return Image.new(mode, size, colour)
 

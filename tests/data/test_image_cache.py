@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import pie_ray.data
-from pie_ray.config import DigitsData, ImageFolderData, ParquetData
+from pie_ray.config import CelebaData, DigitsData, ImageFolderData, ParquetData
 from pie_ray.data import Splits, channel_statistics, entry, load_splits
+from tests.celeba import make_celeba
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -39,8 +40,10 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_equal(one: Splits, other: Splits) -> None:
-    for a, b in ((one.train, other.train), (one.test, other.test)):
+    assert list(one.by_name) == list(other.by_name) and one.fingerprint == other.fingerprint
+    for a, b in zip(one.by_name.values(), other.by_name.values(), strict=True):
         assert (a.images == b.images).all() and (a.labels == b.labels).all()
+        assert a.labels.dtype == b.labels.dtype
         assert (a.example_ids == b.example_ids).all() and a.example_ids.dtype == b.example_ids.dtype
         assert (a.keys, a.class_names) == (b.keys, b.class_names)
         assert a.fingerprint == b.fingerprint and channel_statistics(a) == channel_statistics(b)
@@ -78,6 +81,16 @@ def test_groups_come_back(tmp_path: Path, write_parquet: Callable[..., Path], mo
         "hand": "U",
         "age": "i",
     }
+
+
+def test_attributes_and_a_validation_split_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_celeba(tmp_path / "celeba", num_train=20, num_validation=5, num_test=10)
+    config = CelebaData(kind="celeba", path=str(tmp_path / "celeba"))
+    decoded = pie_ray.data.decode_splits(pie_ray.data.SOURCES["celeba"](config).read(), config)
+    assert decoded.validation is not None and decoded.train.is_multilabel
+    assert_equal(load_splits(config, cache=str(tmp_path / "cache")), decoded)
+    forbid_decoding(monkeypatch)
+    assert_equal(load_splits(config, cache=str(tmp_path / "cache")), decoded)
 
 
 def test_writing_to_loaded_images_changes_no_one_elses(load: Callable[..., Splits]) -> None:

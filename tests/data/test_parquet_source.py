@@ -258,3 +258,66 @@ def test_an_empty_split_is_refused(parquet_folder: Path) -> None:
 def test_asking_for_more_than_there_are_is_refused(parquet_folder: Path) -> None:
     with pytest.raises(DataError, match=r"data.num_train is 21, but .* \(train\) has 20 examples"):
         load(parquet_folder, num_train=21)
+
+
+# ------------------------------------------------------------------------------------------- attributes, validation
+
+
+def write_attributes(folder: Path, write_parquet: Write) -> None:
+    """Digits with the attributes Odd (bool), Third (-1 and 1, as int8) and Small (0 and 1), and a column of no use."""
+    for name, rows in (
+        (TRAIN, np.arange(20)),
+        (TEST, np.arange(20, 30)),
+        ("validation-00000-of-00001.parquet", np.arange(8)),
+    ):
+        columns = {
+            "Odd": rows % 2 == 1,
+            "Third": np.where(rows % 3, -1, 1).astype(np.int8),
+            "Small": (rows % 10 < 3).astype(np.int64),
+            "age": rows % 4,
+        }
+        write_parquet(folder / name, rows.tolist(), columns)
+
+
+def test_attributes_are_columns_of_two_values(tmp_path: Path, write_parquet: Write) -> None:
+    write_attributes(tmp_path, write_parquet)
+    splits = load(tmp_path, attributes=("Third", "Odd", "Small"))
+    rows = np.arange(20, 30)
+    assert splits.test.class_names == ("Third", "Odd", "Small") and splits.test.is_multilabel
+    np.testing.assert_array_equal(splits.test.labels, np.stack([rows % 3 == 0, rows % 2 == 1, rows % 10 < 3], axis=1))
+    assert {name: values.dtype.kind for name, values in splits.test.groups.items()} == {
+        "Odd": "b",
+        "Third": "b",
+        "Small": "b",
+        "age": "i",
+    }
+    np.testing.assert_array_equal(splits.test.groups["Third"], rows % 3 == 0)
+
+
+def test_a_validation_split(tmp_path: Path, write_parquet: Write) -> None:
+    write_attributes(tmp_path, write_parquet)
+    assert load(tmp_path).validation is None
+    for attributes in ((), ("Odd",)):
+        splits = load(tmp_path, validation_split="validation", attributes=attributes)
+        assert splits.validation is not None
+        assert (len(splits.validation), splits.validation.keys[3]) == (8, "validation[3]")
+        np.testing.assert_array_equal(splits.validation.groups["Odd"], np.arange(8) % 2 == 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([True, None] * 10, "row 1: attribute Odd is null"),
+        ([0, 1] * 9 + [0, 2], "row 19: attribute Odd is 2, accepted 0 and 1, or -1 and 1"),
+        ([0, 1] * 9 + [0, -1], "row 0: attribute Odd is 0, accepted 0 and 1, or -1 and 1"),
+        (np.zeros(20), "row 0 and following: attribute Odd is double, needs booleans or integers"),
+        (None, "has no Odd; there are image, label, Third"),
+    ],
+)
+def test_bad_attributes_name_the_file_and_the_row(
+    column: Any, message: str, tmp_path: Path, write_parquet: Write
+) -> None:
+    write_attributes(tmp_path, write_parquet)
+    write_parquet(tmp_path / TEST, range(20), {"Odd": column, "Third": [1, -1] * 10})
+    with pytest.raises(DataError, match=f"{TEST}.*{message}"):
+        load(tmp_path, attributes=("Odd", "Third"))

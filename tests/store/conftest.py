@@ -101,3 +101,24 @@ def write_member(storage: Storage, make_spec: Callable[..., MemberSpec]) -> Call
             suite.commit()
 
     return write
+
+
+@pytest.fixture
+def write_attributes(storage: Storage, make_spec: Callable[..., MemberSpec]) -> Callable[..., None]:
+    """Write one dense member's predictions of attributes: `labels` and `logits` are [examples, attributes]."""
+
+    def write(
+        seed: int,
+        labels: list[list[bool]],
+        logits: list[list[float]],
+        *,
+        example_ids: list[int] | None = None,
+        evaluation_sets: tuple[str, ...] = ("test",),
+    ) -> None:
+        ids = np.array(range(len(labels)) if example_ids is None else example_ids)
+        with ParquetSink(storage).open(make_spec(seed), "clean", len(ids) * len(evaluation_sets)) as suite:
+            for name in evaluation_sets:
+                suite.write(prediction_batch(name, ids, np.array(labels), np.array(logits)))
+            suite.commit()
+
+    return write

@@ -61,7 +61,41 @@ def test_the_order_in_which_members_were_written_does_not_matter(storage, write_
     assert population.arrays["prediction"].tolist() == [[0, 1, 2], [0, 1, 2]]
 
 
+FLAGS = [[True, False, True], [False, False, True]]
+
+
+def test_attributes_learned_jointly(storage, write_attributes):
+    write_attributes(0, FLAGS, [[1, -2, 3], [-4, 5, 6]], example_ids=[5, 7])
+    write_attributes(1, FLAGS[::-1], [[0, 0, 0], [1, 2, 3]], example_ids=[7, 5])
+    population = PredictionStore(storage).read_population("clean", "test", "dense", [1, 0, 2], ("logits", "example_id"))
+    assert population.seeds == (1, 0) and population.missing_seeds == (2,)
+    assert population.labels.dtype == np.bool_ and population.labels.tolist() == FLAGS
+    assert population.arrays["logits"].dtype == np.float32
+    assert population.arrays["logits"].tolist() == [[[1, 2, 3], [0, 0, 0]], [[1, -2, 3], [-4, 5, 6]]]
+
+
+def test_one_evaluation_set_of_several_with_attributes(storage, write_attributes):
+    write_attributes(0, FLAGS, [[1, -2, 3], [-4, 5, 6]], evaluation_sets=("fog", "blur"))
+    population = PredictionStore(storage).read_population("clean", "fog", "dense", [0], ("logits",))
+    assert population.arrays["logits"].shape == (1, 2, 3) and population.labels.tolist() == FLAGS
+
+
 # -------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_mixed_members_with_attributes_are_refused(storage, write_attributes):
+    write_attributes(0, FLAGS, [[0, 0, 0]] * 2)
+    write_attributes(1, [FLAGS[0], [False, False, False]], [[0, 0, 0]] * 2)
+    message = "example 1 has the attributes 2 in the first, has the attributes none in the second"
+    with pytest.raises(StoreError, match=message):
+        PredictionStore(storage).read_population("clean", "test", "dense", range(2), ("logits",))
+
+
+def test_columns_that_attributes_have_none_of(storage, write_attributes):
+    write_attributes(0, FLAGS, [[0, 0, 0]] * 2)
+    message = "dense/0.parquet in .* holds no prediction, margin: of attributes that are learned jointly the logits are"
+    with pytest.raises(StoreError, match=message):
+        PredictionStore(storage).read_population("clean", "test", "dense", [0], ("prediction", "logits", "margin"))
 
 
 @pytest.mark.parametrize(

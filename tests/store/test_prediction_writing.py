@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +72,41 @@ def test_a_logit_that_is_not_finite_is_refused():
         prediction_batch("fog", IDS, LABELS, logits)
 
 
+FLAGS = np.array([[True, False], [False, False], [True, True]])
+FLAG_LOGITS = np.array([[2, 1], [-3, 0.5], [0, 4]], np.float32)
+
+
+@pytest.mark.parametrize("store_logits", [False, True])
+def test_what_is_stored_of_attributes(store_logits):
+    batch = prediction_batch("test", IDS, FLAGS, FLAG_LOGITS, store_logits=store_logits)
+    assert batch.schema == schema.attribute_predictions_schema(2)
+    assert batch.to_pydict() == {
+        "evaluation_set": ["test", "test", "test"],
+        "example_id": [10, 11, 12],
+        "label": FLAGS.tolist(),
+        "logits": FLAG_LOGITS.tolist(),
+    }
+
+
+def test_one_attribute_is_no_class():
+    batch = prediction_batch("test", IDS, FLAGS[:, :1], FLAG_LOGITS[:, :1])
+    assert batch["label"].to_pylist() == [[True], [False], [True]]
+
+
+def test_labels_that_are_neither_classes_nor_flags_are_refused():
+    with pytest.raises(AssertionError):
+        prediction_batch("test", IDS, FLAGS.astype(np.int64), FLAG_LOGITS)
+    with pytest.raises(AssertionError):
+        prediction_batch("test", IDS, FLAGS[:, :1], FLAG_LOGITS)
+
+
+def test_an_attributes_logit_that_is_not_finite_is_refused():
+    logits = FLAG_LOGITS.copy()
+    logits[2] = np.inf
+    with pytest.raises(PieRayError, match=r"test: the logit of example 12, attribute 0 is inf \(1 of 3 examples"):
+        prediction_batch("test", IDS, FLAGS, logits)
+
+
 # ----------------------------------------------------------------------------------------------------- collecting
 
 
@@ -119,6 +155,26 @@ def test_rows_are_kept_in_one_order_however_they_come(make_spec):
         ("fog", 11, 1),
         ("fog", 12, 0),
     ]
+
+
+def test_attributes_are_kept_in_one_order_however_they_come(make_spec):
+    tables = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        sink = MemorySink()
+        with sink.open(make_spec(), "clean", num_rows=3) as suite:
+            for row in order:
+                suite.write(prediction_batch("test", IDS[[row]], FLAGS[[row]], FLAG_LOGITS[[row]]))
+            suite.commit()
+        tables.append(sink.tables["0000000000000000", "clean"].to_pylist())
+    assert tables[0] == tables[1]
+    assert [row["label"] for row in tables[0]] == FLAGS.tolist()
+
+
+def test_a_batch_of_attributes_survives_the_way_to_a_writer():
+    batch = pickle.loads(pickle.dumps(prediction_batch("test", IDS, FLAGS, FLAG_LOGITS)))
+    joined = pa.concat_batches([batch.slice(0, 1), batch.slice(1)])
+    assert joined["label"].to_pylist() == FLAGS.tolist()
+    assert joined["logits"].to_pylist() == FLAG_LOGITS.tolist()
 
 
 def test_a_batch_of_several_evaluation_sets_is_taken_apart(make_spec):
@@ -219,6 +275,30 @@ def test_columns_are_typed_and_encoded(storage, write_member):
         "entropy": "BYTE_STREAM_SPLIT",
         "logits.list.element": "BYTE_STREAM_SPLIT",
     }
+
+
+def test_columns_of_attributes_are_typed_and_encoded(storage, write_attributes):
+    write_attributes(0, FLAGS.tolist(), FLAG_LOGITS.tolist())
+    file = read(storage, paths.predictions("clean", "dense", 0))
+    assert file.schema_arrow.remove_metadata() == schema.attribute_predictions_schema(2)
+    group = file.metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    assert {column.path_in_schema: (column.physical_type, column.encodings[-1]) for column in columns} == {
+        "evaluation_set": ("BYTE_ARRAY", "RLE_DICTIONARY"),
+        "example_id": ("INT64", "DELTA_BINARY_PACKED"),
+        "label.list.element": ("BOOLEAN", "PLAIN"),
+        "logits.list.element": ("FLOAT", "BYTE_STREAM_SPLIT"),
+    }
+
+
+def test_a_prediction_of_forty_attributes_takes_under_four_bytes_each(storage, make_spec):
+    rng = np.random.default_rng(0)
+    labels = rng.random((5_000, 40)) < 0.3
+    logits = (np.where(labels, 2, -2) + rng.normal(size=labels.shape)).astype(np.float32)
+    with ParquetSink(storage).open(make_spec(), "clean", num_rows=5_000) as suite:
+        suite.write(prediction_batch("test", np.arange(5_000), labels, logits))
+        suite.commit()
+    assert len(storage.read_bytes(paths.predictions("clean", "dense", 0))) / labels.size < 4
 
 
 def test_a_row_takes_under_fourteen_bytes(storage, make_spec):

@@ -46,6 +46,18 @@ def test_columns_that_people_rely_on(storage):
     }
 
 
+def test_attributes_come_back_with_their_names(storage):
+    labels = np.array([[True, False], [False, False], [True, True]])
+    groups = {"Male": np.array([True, False, True])}
+    write_examples(storage, "train", np.array([7, 3, 5]), labels, ["c", "a", "b"], groups, ["Young", "Smiling"])
+    examples = read_examples(storage, "train")
+    assert examples.class_names == ("Young", "Smiling")
+    assert examples.example_ids.tolist() == [3, 5, 7]
+    assert examples.labels.dtype == np.bool_
+    assert examples.labels.tolist() == [[False, False], [True, True], [True, False]]
+    assert examples.groups["Male"].tolist() == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("ids", "group", "message"),
     [
