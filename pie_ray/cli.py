@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .analysis_commands import add_analysis_commands
 from .errors import InputError, PieRayError
 from .job_commands import add_job_commands
 from .recipe_options import add_recipe_options, recipe_of
@@ -59,16 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--address", help="Ray cluster to run on; without one, Ray is started on this machine")
         command.add_argument("--verbose", action="store_true", help="let Ray and its workers print")
         command.set_defaults(command=function)
-    for name, function, text in (
-        ("analyze", _analyze, "compare every variant with the reference and write the result tables"),
-        ("report", _report, "draw the figures and write the report of a results folder that was analysed"),
-        ("track", _track, "complete the log of a results folder, after a tracking server was down"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("results", help="<storage>/<sweep name>, a folder or an s3:// or gs:// address")
-        command.set_defaults(command=function, address=None)
-        if function is _analyze:
-            command.add_argument("--address", help="Ray cluster to compute on; without one, this process computes")
+    add_analysis_commands(commands)
     add_job_commands(commands)
     return parser
 
@@ -103,47 +95,10 @@ def _run(options: argparse.Namespace, console: Console) -> None:
 def _finish(storage: Any, recipe: Any, console: Console, address: str | None) -> None:
     from . import stages
     from .console import print_results
+    from .reporting import analyze_source
 
     results = stages.reopen_results(storage, recipe)
-    analysis = stages.analyze_results(results, console, address=address)
-    artifacts = stages.report_results(results, analysis, console)
+    analysis = analyze_source(results, console, address=address)
+    artifacts = stages.report(results, analysis, console)
     outcome = stages.track(results, analysis, artifacts, console)
-    print_results(console, storage, analysis, outcome)
-
-
-def _open(options: argparse.Namespace) -> Any:
-    from .analysis import open_results
-    from .store import Storage
-
-    return open_results(Storage(options.results))
-
-
-def _analyze(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-    from .console import print_tables
-
-    results = _open(options)
-    analysis = stages.analyze_results(results, console, address=options.address)
-    stages.track(results, analysis, {}, console)
-    print_tables(console, analysis)
-
-
-def _report(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-    from .analysis import load_analysis
-
-    results = _open(options)
-    artifacts = stages.report_results(results, load_analysis(results), console)
-    stages.track(results, None, artifacts, console)
-    console.print(f"report: {results.storage}/report/index.html", soft_wrap=True)
-
-
-def _track(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-
-    results = _open(options)
-    analysis = stages.analyze_results(results, console)
-    outcome = stages.track(results, analysis, stages.report_results(results, analysis, console), console)
-    if not outcome.ok:
-        raise PieRayError("the log is still incomplete")
-    console.print(outcome.message, soft_wrap=True)
+    print_results(console, storage, analysis, outcome.ui_hint)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import pandas as pd
 from rich import box
@@ -20,8 +20,9 @@ from .identity import REFERENCE_ID, MemberSpec, Plan
 from .progress import Estimate, clock
 from .records import MemberRecord
 from .store import Storage, paths
-from .study import Study
-from .tracking import TrackingOutcome
+
+if TYPE_CHECKING:
+    from .study import Study
 
 SECONDS_BETWEEN_LINES = 2.0
 """Without a terminal, progress lines come no more often than this."""
@@ -130,11 +131,11 @@ def print_plan(console: Console, study: Study) -> None:
     plan, splits, recipe = study.plan, study.splits, study.recipe
     num_derived = sum(spec.parent_id is not None for spec in plan.members)
     variants = ", ".join(variant.variant_id for variant in plan.variants)
-    size = splits.train.image_size
+    size, outputs = splits.train.image_size, "attributes" if splits.train.is_multilabel else "classes"
     console.print(f"[bold]{escape(recipe.name)}[/]")
     for name, text in (
         ("data", f"{recipe.data.kind}: {len(splits.train):,} images to train, {len(splits.test):,} to test, "
-                 f"{splits.train.num_classes} classes, {size} x {size} px"),
+                 f"{splits.train.num_classes} {outputs}, {size} x {size} px"),
         ("network", f"{recipe.model.kind}, {study.num_parameters:,} parameters, {recipe.training.epochs} epochs"),
         ("variants", variants),
         ("members", f"{len(plan.members)} = {recipe.population.num_members} seeds x {len(plan.variants)} variants; "
@@ -151,8 +152,8 @@ def print_tables(console: Console, analysis: Analysis) -> None:
         console.print(summary_table(analysis.summary, evaluation_set))
 
 
-def print_results(console: Console, storage: Storage, analysis: Analysis, tracked: TrackingOutcome) -> None:
-    """The tables, and where everything lies."""
+def print_results(console: Console, storage: Storage, analysis: Analysis, ui_hint: str) -> None:
+    """The tables, and where everything lies; `ui_hint` is how to look at the log."""
     print_tables(console, analysis)
     root = storage.uri.removeprefix("file://")
     console.print()
@@ -160,7 +161,7 @@ def print_results(console: Console, storage: Storage, analysis: Analysis, tracke
         ("report", f"{root}/{paths.REPORT}"),
         ("tables", f"{root}/analysis/"),
         ("predictions", f"{root}/predictions/"),
-        ("MLflow", tracked.ui_hint),
+        ("MLflow", ui_hint),
     ):
         if text:
             console.print(f"  [dim]{name:<13}[/]{escape(text)}", highlight=False, soft_wrap=True)
@@ -177,13 +178,15 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
         padding=0,
     )
     table.add_column("variant", overflow="fold")
-    for header in ("top-1", "change", "PIEs", "share", "half", "noise", "on PIEs", "off PIEs"):
+    for header in ("top-1", "change", "PIEs", "half", "noise", "q≤.05", "on PIEs", "off PIEs"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in summary[summary["evaluation_set"] == evaluation_set].to_dict("records"):
         table.add_row(*_cells(row))
     table.caption = (
+        "PIEs: examples whose most frequent answer moved\n"
         "half: share of PIEs between halves of the dense and the compressed members\n"
         "noise: the same between two halves of the dense members: what chance moves\n"
+        "q≤.05: examples whose answers differ significantly, 5 % of them by chance\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
     table.caption_justify = "left"
@@ -195,18 +198,53 @@ def _cells(row: dict[Hashable, Any]) -> list[str]:
     top1 = _percent(row["top1_mean"], 2) + spread
     noise = _percent(row["null_pie_fraction"], 2)
     if row["variant_id"] == REFERENCE_ID:
-        return [REFERENCE_ID, top1, "", "", "", "", noise, "", ""]
+        return [REFERENCE_ID, top1, "", "", "", noise, "", "", ""]
     return [
         row["variant_id"],
         top1,
         f"{100 * (row['top1_mean'] - row['reference_top1_mean']):+.2f}",
         f"{row['num_pies']:,.0f}",
-        _percent(row["pie_fraction"], 2),
         _percent(row["half_pie_fraction"], 2),
         noise,
+        f"{row['num_significant']:,.0f}",
         _move(row["reference_top1_on_pies"], row["top1_on_pies"]),
         _move(row["reference_top1_without_pies"], row["top1_without_pies"]),
     ]
+
+
+def members_table(needed: pd.DataFrame, target: float) -> Table:
+    """What `pie-ray plan` answers."""
+    table = Table(
+        title=f"Members a variant for a Jaccard similarity of {target:g}",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("variant", overflow="fold")
+    several_sets = needed["evaluation_set"].nunique() > 1
+    for header in ("members now", "Jaccard now", "needed", "interval", "from"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in needed.to_dict("records"):
+        name = f"{row['variant_id']} ({row['evaluation_set']})" if several_sets else row["variant_id"]
+        table.add_row(escape(name), f"{row['num_members']:,}", _plain(row["jaccard"], 2), *_needed(row))
+    table.caption = (
+        "Jaccard: PIEs that two repetitions share / all PIEs of either\n"
+        "measured where halves of the members reach it, else extrapolated from smaller numbers of members"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _needed(row: dict[Hashable, Any]) -> tuple[str, str, str]:
+    if pd.isna(row["num_needed"]):
+        return "–", "", "too few members to tell"
+    interval = "" if pd.isna(row["low"]) or pd.isna(row["high"]) else f"{row['low']:,.0f} to {row['high']:,.0f}"
+    return f"{row['num_needed']:,.0f}", interval, "measured" if row["is_measured"] else "extrapolated"
+
+
+def _plain(value: float, decimals: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{decimals}f}"
 
 
 def _move(reference: float, variant: float) -> str:

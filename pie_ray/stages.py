@@ -12,14 +12,15 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from .analysis import Analysis, Results, analyze, open_results
+from .analysis import Analysis, Results, open_results
 from .config import Recipe
 from .console import ConsoleObserver, print_plan
 from .data import load_splits
 from .errors import DataError, StorageError, SweepError
-from .identity import REFERENCE_ID, MemberSpec, Plan
+from .identity import MemberSpec, Plan
 from .recipe import dump_recipe
-from .store import Storage, hold_lease, paths, remove_leftovers
+from .reporting import logged_metrics, table_artifacts, write_report
+from .store import Storage, hold_lease, remove_leftovers
 from .study import Study, begin, design, is_begun
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
 
@@ -98,59 +99,19 @@ def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSp
     return "\n".join([*lines, "The same command tries them again."])
 
 
-# ------------------------------------------------------------------------------------------------ analyse, report
+# ------------------------------------------------------------------------------------------------------- report
 
 
-def analyze_results(results: Results, console: Console, *, address: str | None = None) -> Analysis:
-    """Write the result tables and say which members they do without; on a Ray cluster where one is named."""
-    if address is None:
-        analysis = analyze(results)
-    else:
-        from .cluster.local import ray_session
-
-        with ray_session(address):
-            from .cluster.stats_job import ray_map
-
-            analysis = analyze(results, mapper=ray_map)
-    if analysis.missing:
-        names = ", ".join(f"{spec.variant_id} seed {spec.seed}" for spec in analysis.missing[:5])
-        more = f" and {len(analysis.missing) - 5} more" if len(analysis.missing) > 5 else ""
-        console.print(f"[yellow]Without {len(analysis.missing)} missing members:[/] {names}{more}")
-    return analysis
-
-
-def report_results(results: Results, analysis: Analysis, console: Console) -> dict[str, bytes]:
-    """Draw the figures, write the page; returns both by artifact path."""
-    from .report import figures, page
-
-    drawn = {
-        "accuracy_and_pies": figures.accuracy_and_pies(analysis.summary),
-        "reduced_accuracy": figures.reduced_accuracy(analysis.summary),
-        "class_impact": figures.class_impact(analysis.classes),
-    }
-    for name, data in drawn.items():
-        results.storage.write_bytes(paths.figure(name), data)
-    html = page.render_report(
-        title=results.recipe.name,
-        summary=analysis.summary,
-        classes=analysis.classes,
-        pies=analysis.pies,
-        class_names=list(results.manifest.class_names),
-        thumbnails=_thumbnails(results, analysis, console),
-        notes=_notes(results),
-        provenance=_provenance(results),
-    ).encode()
-    results.storage.write_bytes(paths.REPORT, html)
-    return {f"figures/{name}.png": data for name, data in drawn.items()} | {"report/index.html": html}
+def report(results: Results, analysis: Analysis, console: Console) -> dict[str, bytes]:
+    """Write the report with pictures of the most forgotten examples, where this machine has the images."""
+    return write_report(results, analysis, _thumbnails(results, analysis, console))
 
 
 def _thumbnails(results: Results, analysis: Analysis, console: Console) -> dict[int, bytes]:
-    """Pictures of the most forgotten examples; none where this machine does not have the images."""
     from .report import gallery, rows
     from .report.pictures import encode_png
 
-    shown = analysis.pies[analysis.pies["evaluation_set"] == rows.main_set(analysis.summary)]
-    wanted = shown.groupby("variant_id").head(gallery.NUM_CARDS)["example_id"].unique()
+    wanted = gallery.pictured_examples(analysis.pies, rows.main_set(analysis.summary))
     try:
         images = load_splits(results.recipe.data, results.recipe.execution.cache).test
     except DataError as error:
@@ -160,26 +121,6 @@ def _thumbnails(results: Results, analysis: Analysis, console: Console) -> dict[
     return {
         int(example_id): encode_png(images.images[place].numpy())
         for example_id, place in zip(wanted, places, strict=True)
-    }
-
-
-def _notes(results: Results) -> list[str]:
-    notes = []
-    if results.missing:
-        notes.append(f"{len(results.missing)} of {len(results.plan.members)} members are missing from these figures.")
-    if any(record.arithmetic == "simulated" for record in results.records):
-        notes.append("Some int8 arithmetic was simulated in floating point; the table says where.")
-    return notes
-
-
-def _provenance(results: Results) -> dict[str, str]:
-    manifest = results.manifest
-    return {
-        "results": results.storage.uri,
-        "sweep id": manifest.sweep_id,
-        "data fingerprint": manifest.fingerprint,
-        **manifest.versions,
-        **{name: str(value) for name, value in manifest.machine.items()},
     }
 
 
@@ -214,7 +155,7 @@ def track(
     if analysis is None:
         tracker.log_analysis({}, artifacts)
     else:
-        tracker.log_analysis(_metrics(analysis), _table_artifacts(analysis) | artifacts)
+        tracker.log_analysis(logged_metrics(analysis), table_artifacts(analysis) | artifacts)
     return _finish_tracking(tracker, results, console)
 
 
@@ -224,36 +165,6 @@ def _finish_tracking(tracker: Tracker, results: Results, console: Console) -> Tr
     if not outcome.ok:
         console.print(f"[yellow]{escape(outcome.message)}")
     return outcome
-
-
-_LOGGED = {
-    "top1_mean": "top1",
-    "num_pies": "num_pies",
-    "pie_fraction": "pie_fraction",
-    "null_pie_fraction": "noise_floor",
-    "top1_on_pies": "top1_on_pies",
-    "top1_without_pies": "top1_without_pies",
-}
-
-
-def _metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
-    """The handful of figures a variant that the tracker shows, of the first evaluation set."""
-    summary = analysis.summary
-    first = summary[summary["evaluation_set"] == summary["evaluation_set"].iloc[0]]
-    return {
-        row["variant_id"]: {
-            name: float(row[column])
-            for column, name in _LOGGED.items()
-            if not np.isnan(row[column]) and not (row["variant_id"] == REFERENCE_ID and "pie" in name)
-        }
-        for row in first.to_dict("records")
-    }
-
-
-def _table_artifacts(analysis: Analysis) -> dict[str, bytes]:
-    """The tables as CSV, which MLflow shows as tables."""
-    tables = {"summary": analysis.summary, "pies": analysis.pies, "classes": analysis.classes}
-    return {f"tables/{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, str]:

@@ -77,6 +77,29 @@ def test_a_sweep_of_which_nothing_is_complete_cannot_be_analysed(capsys, recipe_
     assert "no member of the dense reference is complete" in err
 
 
+ANALYZE_MISTAKES = {
+    "nothing to analyse": ([], "results: found none; accepted are a results folder, or --predictions"),
+    "both": (["folder", "--predictions", "p.csv"], "found folder and --predictions; accepted is one of the two"),
+    "options without their file": (["folder", "--reference", "fp32"], "--reference: found without --predictions"),
+    "no such file": (["--predictions", "/no/such/file.csv"], "/no/such/file.csv"),
+    "a column without its name": (["--predictions", "p.csv", "--column", "argmax"], "--column: found 'argmax'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), ANALYZE_MISTAKES.values(), ids=ANALYZE_MISTAKES)
+def test_a_mistaken_analysis_is_one_message_and_exit_code_2(capsys, arguments, message):
+    code, _, err = run(capsys, "analyze", *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and message in err
+
+
+@pytest.mark.parametrize("target", ["0", "1", "90"])
+def test_a_target_that_is_no_similarity(capsys, tmp_path, target):
+    code, _, err = run(capsys, "plan", str(tmp_path), "--target-jaccard", target)
+    assert code == 2
+    assert f"--target-jaccard: found {target}; accepted is a number above 0, below 1" in err
+
+
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["run", "--colour"]])
 def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:

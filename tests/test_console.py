@@ -97,6 +97,7 @@ def test_the_table_fits_a_terminal_of_80_columns():
         "null_pie_fraction": 0.0405,
         "half_pie_fraction": 0.1466,
         "num_pies": 1234,
+        "num_significant": 567,
         "pie_fraction": 0.1234,
         "reference_top1_on_pies": 0.609,
         "top1_on_pies": float("nan"),
@@ -109,7 +110,7 @@ def test_the_table_fits_a_terminal_of_80_columns():
     lines = out.getvalue().splitlines()
     rows = {line.split()[0]: line.split() for line in lines if "91.88" in line}
     assert rows["magnitude-0.90"] == [
-        "magnitude-0.90", "91.88", "±1.05", "-1.24", "1,234", "12.34", "14.66", "4.05", "–", "94.1→94.0",
+        "magnitude-0.90", "91.88", "±1.05", "-1.24", "1,234", "14.66", "4.05", "567", "–", "94.1→94.0",
     ]  # fmt: skip
     assert rows["dense"] == ["dense", "91.88", "±1.05", "4.05"]
     assert all(len(line.rstrip()) <= 80 for line in lines)

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pie_ray"
 HEAVY = ("torch", "ray", "mlflow", "pyarrow", "pandas", "pydantic", "matplotlib", "torchvision", "sklearn", "rich")
 
-# What a room may import of ours. Rooms that are not listed (cli, cluster, console, job_commands, stages) may import
-# anything.
+# What a room may import of ours. Rooms that are not listed (analysis_commands, cli, cluster, console, job_commands,
+# reporting, stages) may import anything.
 ALLOWED = {
     "errors": {"redaction"},
     "redaction": set(),
@@ -54,7 +54,7 @@ HOMES = {
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
     "torch": {"data", "models", "compress", "training", "checkpoint", "member", "study", "cluster"},
-    "rich": {"cli", "console", "job_commands", "stages"},
+    "rich": {"analysis_commands", "cli", "console", "job_commands", "reporting", "stages"},
 }
 
 
@@ -108,6 +108,12 @@ def test_statistics_load_numpy_and_scipy_only():
 def test_a_mistaken_recipe_is_told_without_loading_torch_or_ray():
     heavy = {"torch", "ray", "mlflow", "pyarrow", "matplotlib"}
     assert not loaded_by("import pie_ray.cli, pie_ray.recipe, pie_ray.identity") & heavy
+
+
+def test_predictions_from_elsewhere_need_no_torch_ray_or_mlflow():
+    modules = "pie_ray.analysis, pie_ray.analysis_commands, pie_ray.cli, pie_ray.console, pie_ray.reporting"
+    heavy = {"torch", "ray", "mlflow", "torchvision", "sklearn"}
+    assert not loaded_by(f"import {modules}, pie_ray.report.page") & heavy
 
 
 def test_tracking_does_not_load_mlflow_before_it_is_used():

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from .panels import (
     draw_classes,
     draw_pies,
     draw_reduced,
+    draw_stability,
 )
 from .rows import number, rows_of, variants_of
 
@@ -77,6 +78,18 @@ class PagePanel:
     svg: str
 
 
+def all_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """PNG by name: every figure that the tables have rows for."""
+    drawn = {
+        "accuracy_and_pies": accuracy_and_pies(tables["summary"]),
+        "reduced_accuracy": reduced_accuracy(tables["summary"]),
+        "class_impact": class_impact(tables["classes"]),
+    }
+    if rows_of(tables["stability"]):
+        drawn["stability"] = stability(tables["stability"])
+    return drawn
+
+
 def accuracy_and_pies(summary: pd.DataFrame) -> bytes:
     """PNG: top-1 of every variant with its spread over members, beside its PIEs and the noise floor."""
     rows = rows_of(summary)
@@ -98,6 +111,15 @@ def class_impact(classes: pd.DataFrame) -> bytes:
     unit = "change of recall beyond the overall change, percentage points"
     longest = max((len(str(row["class_name"])) for rows in panels.values() for row in rows), default=0)
     return _png(drawn, height, num_columns=min(len(drawn), 3 if longest <= _SHORT_NAME else 2), unit=unit)
+
+
+def stability(table: pd.DataFrame) -> bytes:
+    """PNG: how alike the PIEs of two repetitions are, against their number of members; a line a variant."""
+    return _png([(draw_stability, rows_of(table))], 3.6, num_columns=1)
+
+
+def stability_panel(table: pd.DataFrame) -> PagePanel:
+    return _page_panel(draw_stability, rows_of(table), 3.4)
 
 
 def accuracy_panel(summary: pd.DataFrame) -> PagePanel:

@@ -6,9 +6,15 @@ import base64
 import struct
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from .words import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUM_CARDS = 60
 """A variant; a page of hundreds of pictures is slow and no one looks at them."""
@@ -16,6 +22,14 @@ NUM_CARDS = 60
 _PIXELATED_BELOW = 65
 
 Row = dict[str, Any]
+
+
+def pictured_examples(pies: pd.DataFrame, evaluation_set: str) -> npt.NDArray[np.int64]:
+    """Ids of the examples that have a card, ascending."""
+    if not len(pies):
+        return np.empty(0, np.int64)
+    shown = pies[(pies["evaluation_set"] == evaluation_set) & pies["is_pie"]]
+    return np.unique(shown.groupby("variant_id").head(NUM_CARDS)["example_id"].to_numpy())
 
 
 def pies_by_variant(pie_rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -69,9 +83,14 @@ def _card(row: Row, class_names: Sequence[str], pictured: Mapping[int, bytes]) -
         f'<div class="true"><span>true</span><b>{true_name}</b></div>'
         f"{_answer('dense', row['reference_mode'], row['reference_agreement'], label, class_names)}"
         f"{_answer('now', row['variant_mode'], row['variant_agreement'], label, class_names)}"
-        f'<div class="from" title="{int(row["taxicab"])} answers moved">{variant_id} · #{example_id}</div>'
+        f'<div class="from" title="{int(row["taxicab"])} answers moved">{variant_id} · {_about(row)}#{example_id}</div>'
         "</figcaption></figure>"
     )
+
+
+def _about(row: Row) -> str:
+    """The attribute that a card of multi-label data is about."""
+    return f"{escape(str(row['attribute']))} · " if "attribute" in row else ""
 
 
 def _answer(who: str, mode: int, agreement: float, label: int, class_names: Sequence[str]) -> str:

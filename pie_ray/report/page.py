@@ -9,7 +9,8 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from . import figures, gallery, tables, words
+from . import figures, gallery, multilabel, sections, words
+from . import tables as variant_tables
 from .rows import REFERENCE_ID, main_set, number, rows_of
 
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ Row = dict[str, Any]
 
 def render_report(
     title: str,
-    summary: pd.DataFrame,
-    classes: pd.DataFrame,
-    pies: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
     class_names: Sequence[str],
     thumbnails: Mapping[int, bytes],
     notes: Sequence[str],
     provenance: Mapping[str, str],
 ) -> str:
-    """The page of a sweep, about its main evaluation set: `test`, or else the first.
+    """The page of a study, about its main evaluation set: `test`, or else the first.
 
     Arguments:
+        tables: the result tables by name; a section without rows is left out.
         thumbnails: PNG by example id; an example without one gets a card without a picture.
         notes: what a reader must know before believing the figures, such as missing members.
     """
+    summary, classes = tables["summary"], tables["classes"]
     evaluation_set = main_set(summary)
     rows = rows_of(summary)
     # a class without examples has no recall
@@ -48,17 +49,32 @@ def render_report(
         "headline": words.headline(rows, class_rows),
         "tiles": _tiles(rows, worst),
         "notes": _notes(notes),
-        "variant_table": tables.variant_table(rows, class_rows),
+        "variant_table": variant_tables.variant_table(rows, class_rows),
         "accuracy_figures": _figure(figures.accuracy_panel(summary)) + _figure(figures.pies_panel(summary)),
+        "significance_section": sections.significance_section(rows),
+        "stability_section": _stability(tables["stability"]),
         "reduced_figure": _figure(figures.reduced_accuracy_panel(summary)),
-        "class_section": _class_section(classes),
+        "class_section": "" if len(tables["attributes"]) else _class_section(classes),
+        "group_section": sections.group_section(tables["groups"], tables["gaps"], rows),
+        "flip_section": sections.flip_section(rows, tables["pairs"]),
+        "foretelling_section": sections.foretelling_section(tables["foretelling"]),
+        "evidence_section": sections.evidence_section(tables["evidence"]),
+        "attribute_sections": multilabel.attribute_section(tables["attributes"])
+        + multilabel.amplification_section(tables["amplification"], tables["criteria"])
+        + multilabel.countermeasure_section(tables["countermeasures"]),
         "evaluation_sets": _evaluation_sets(summary, evaluation_set),
-        "provenance": tables.definition_list(dict(provenance)),
+        "provenance": variant_tables.definition_list(dict(provenance)),
     }
-    by_variant = gallery.pies_by_variant(rows_of(pies, evaluation_set))
+    by_variant = gallery.pies_by_variant(rows_of(tables["pies"], evaluation_set))
     chosen = "" if worst is None else str(worst["variant_id"])
     parts |= _gallery(by_variant, chosen, class_names, thumbnails)
     return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(parts)
+
+
+def _stability(stability: pd.DataFrame) -> str:
+    if not rows_of(stability):
+        return ""
+    return sections.stability_section(stability, _figure(figures.stability_panel(stability)))
 
 
 def _tiles(rows: list[Row], worst: Row | None) -> str:
@@ -86,10 +102,9 @@ def _figure(panel: figures.PagePanel) -> str:
 
 
 def _class_section(classes: pd.DataFrame) -> str:
-    panels = figures.class_impact_panels(classes)
-    if not panels:
-        return '<p class="muted">No class was compared yet.</p>'
-    return f'<div class="panels">{"".join(_figure(panel) for panel in panels.values())}</div>'
+    panels = "".join(_figure(panel) for panel in figures.class_impact_panels(classes).values())
+    drawn = f'<div class="panels">{panels}</div>' if panels else '<p class="muted">No class was compared yet.</p>'
+    return sections.class_section(sections.class_summary(classes) + drawn)
 
 
 def _evaluation_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
@@ -97,7 +112,7 @@ def _evaluation_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
     if not set(names) - {evaluation_set}:
         return ""
     names.sort(key=lambda name: name != evaluation_set)
-    table = tables.evaluation_set_table({name: rows_of(summary, name) for name in names})
+    table = variant_tables.evaluation_set_table({name: rows_of(summary, name) for name in names})
     return f'<section><h2>All evaluation sets</h2><div class="scroll">{table}</div></section>'
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .rows import REFERENCE_ID, number
+from .rows import REFERENCE_ID, number, variants_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,6 +111,33 @@ def draw_classes(title: str, reach: float) -> Draw:
         axes.set_xlabel("points")
 
     return draw
+
+
+_LINES = ("#d55e00", "#cc79a7", "#009e73", "#e69f00", "#7b8794", "#0072b2")
+"""Okabe and Ito's palette; beyond these the lines' ends tell them apart."""
+
+
+def draw_stability(axes: Axes, rows: Rows) -> None:
+    """A line a variant with its standard deviation, named at its end."""
+    variants = variants_of(rows)
+    for index, variant_id in enumerate(variants):
+        mine = [row for row in rows if row["variant_id"] == variant_id and not math.isnan(number(row, "jaccard_mean"))]
+        if not mine:
+            continue
+        sizes, means = ([number(row, column) for row in mine] for column in ("num_members", "jaccard_mean"))
+        spreads = [0.0 if math.isnan(number(row, "jaccard_std")) else number(row, "jaccard_std") for row in mine]
+        colour = _LINES[index % len(_LINES)]
+        axes.errorbar(sizes, means, yerr=spreads, color=colour, marker="o", markersize=4, capsize=2, linewidth=1.5)
+        axes.annotate(
+            shorten(variant_id, 28), (sizes[-1], means[-1]), (7, 0), textcoords="offset points", va="center",
+            color=colour, fontsize=8,
+        )  # fmt: skip
+    axes.set_ylim(0, 1)
+    axes.margins(x=0.25)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.8)
+    axes.set_title("Shared PIEs of two repetitions")
+    axes.set_xlabel("Jaccard similarity by members a population")
 
 
 def shorten(text: str, length: int = 22) -> str:

@@ -11,28 +11,36 @@ from .rows import REFERENCE_ID, number, variants_of
 from .words import MISSING, count, file_size, percent, points
 
 Row = dict[str, Any]
-Cell = Callable[[Row], str]
+Column = tuple[str, str, Callable[[Row], str]]
+"""Its name, what it means, and what it says of a row."""
 
 
 def variant_table(rows: list[Row], class_rows: list[Row]) -> str:
     """One row a variant: what it is, how well it does and what it forgets."""
     full = max((number(row, "num_members") for row in rows), default=0)
-    columns: list[tuple[str, str, Cell]] = [
+    columns: list[Column] = [
         ("Top-1", "mean over members ± standard deviation", _top1),
         ("Change", "percentage points against the reference", _top1_change),
         ("PIEs", "examples whose modal answer differs from the reference's, and their share", _pies),
         ("Halves", "PIEs between a half of the reference and a half of the variant", _halves),
         ("Noise floor", "PIEs between two halves of the reference: what Halves is to be held against", _noise_floor),
+        ("Significant", "examples whose votes differ at a false discovery rate of 5 %", _significant),
         ("On PIEs", "top-1 on the PIEs: reference → variant", _on_pies),
         ("Classes", "that moved significantly apart from the rest", lambda row: _num_significant(row, class_rows)),
+        ("ECE", "expected calibration error, mean over members", lambda row: percent(number(row, "ece_mean"))),
         ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
         ("Zeros", "share of zero weights, measured in the prunable layers", _sparsity),
         ("Size", "mean checkpoint", lambda row: file_size(number(row, "checkpoint_bytes_mean"))),
         ("Arithmetic", "how the networks compute", lambda row: escape(str(row.get("arithmetic") or MISSING))),
     ]
-    head = "".join(f'<th scope="col" title="{escape(title)}">{name}</th>' for name, title, _ in columns)
-    body = "".join(_table_row(row, [cell(row) for _, _, cell in columns]) for row in rows)
-    return f'<table><thead><tr><th scope="col">Variant</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return table_of(rows, columns)
+
+
+def table_of(rows: Sequence[Row], columns: Sequence[Column], first: str = "Variant", key: str = "variant_id") -> str:
+    """One line a row, headed by its `key`; a column is its name, what it means, and the cell it makes of a row."""
+    head = "".join(f'<th scope="col" title="{escape(title)}">{escape(name)}</th>' for name, title, _ in columns)
+    body = "".join(_table_row(row, key, [cell(row) for _, _, cell in columns]) for row in rows)
+    return f'<table><thead><tr><th scope="col">{first}</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def evaluation_set_table(summary_rows: dict[str, list[Row]]) -> str:
@@ -53,9 +61,10 @@ def definition_list(pairs: dict[str, str]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def _table_row(row: Row, cells: Sequence[str]) -> str:
-    kind = "reference" if row["variant_id"] == REFERENCE_ID else "variant"
-    return f'<tr class="{kind}"><th scope="row">{escape(str(row["variant_id"]))}</th>{_cells(cells)}</tr>'
+def _table_row(row: Row, key: str, cells: Sequence[str]) -> str:
+    kind = "reference" if row.get("variant_id") == REFERENCE_ID else "variant"
+    marked = f' class="{kind}"' if key == "variant_id" else ""
+    return f'<tr{marked}><th scope="row">{escape(str(row[key]))}</th>{_cells(cells)}</tr>'
 
 
 def _cells(cells: Sequence[str]) -> str:
@@ -103,6 +112,10 @@ def _halves(row: Row) -> str:
 
 def _noise_floor(row: Row) -> str:
     return _with_spread(number(row, "null_pie_fraction"), number(row, "null_pie_std"))
+
+
+def _significant(row: Row) -> str:
+    return count(_of_variant(row, "num_significant"))
 
 
 def _on_pies(row: Row) -> str:

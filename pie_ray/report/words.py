@@ -69,17 +69,25 @@ def _accuracy_clause(worst: dict[str, Any]) -> str:
 
 
 def _pie_clause(worst: dict[str, Any]) -> str:
-    num_pies, num_examples = number(worst, "num_pies"), number(worst, "num_examples")
+    num_pies, asked = number(worst, "num_pies"), _asked(worst)
     if num_pies == 0:
-        return f"and their most frequent answer is as before on all {count(num_examples)} examples"
+        return f"and their most frequent answer is as before on all {asked}"
     clause = (
-        f"and their most frequent answer is another on <b>{count(num_pies)}</b> of {count(num_examples)} examples "
+        f"and their most frequent answer is another on <b>{count(num_pies)}</b> of {asked} "
         f"(<b>{percent(number(worst, 'pie_fraction'))}</b>"
     )
     half, floor = number(worst, "half_pie_fraction"), number(worst, "null_pie_fraction")
     if math.isnan(half) or math.isnan(floor):
         return clause + ")"
     return clause + f"; between halves of the populations {percent(half)}, where chance alone moves {percent(floor)})"
+
+
+def _asked(row: dict[str, Any]) -> str:
+    """What PIEs are a share of; multi-label data ask several questions about an example."""
+    num_examples, num_answers = number(row, "num_examples"), number(row, "num_answers")
+    if math.isnan(num_answers) or num_answers == num_examples:
+        return f"{count(num_examples)} examples"
+    return f"{count(num_answers)} questions about {count(num_examples)} examples"
 
 
 def _class_clause(worst: dict[str, Any], class_rows: list[dict[str, Any]]) -> str:

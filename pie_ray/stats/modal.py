@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import BoolArray, FloatArray, blocks
+from ._arrays import BoolArray, FloatArray, IntArray, blocks
 from ._validation import Tie, check_count, check_predictions, check_tie
 from ._voting import add_votes, elect
 
@@ -53,7 +53,11 @@ def modal_vote(predictions: ArrayLike, *, num_classes: int, tie: Tie = "largest"
     """
     num_classes = check_count("num_classes", num_classes)
     check_tie(tie)
-    ballots = check_predictions("predictions", predictions, num_classes=num_classes)
+    return vote_of(check_predictions("predictions", predictions, num_classes=num_classes), num_classes, tie)
+
+
+def vote_of(ballots: IntArray, num_classes: int, tie: Tie) -> ModalVote:
+    """`modal_vote` on valid input."""
     labels, num_votes, tied = elect(ballots, num_classes=num_classes, tie=tie)
     return ModalVote(labels=labels, agreement=num_votes / len(ballots), tied=tied, num_members=len(ballots))
 

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ._arrays import BoolArray, FloatArray, blocks
-from ._validation import Tie, check_count, check_labels, check_populations, check_tie
-from ._voting import add_votes, elect
+from ._validation import Tie, check_count, check_labels, check_populations, check_same_examples, check_tie
+from ._voting import add_votes
+from .modal import ModalVote, vote_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +84,35 @@ def find_pies(reference: ArrayLike, variant: ArrayLike, *, num_classes: int, tie
     num_classes = check_count("num_classes", num_classes)
     check_tie(tie)
     checked_reference, checked_variant = check_populations(reference, variant, num_classes=num_classes)
-    reference_mode, reference_votes, reference_tied = elect(checked_reference, num_classes=num_classes, tie=tie)
-    variant_mode, variant_votes, variant_tied = elect(checked_variant, num_classes=num_classes, tie=tie)
-    return Pies(
-        reference_mode=reference_mode,
-        variant_mode=variant_mode,
-        is_pie=reference_mode != variant_mode,
-        reference_agreement=reference_votes / len(checked_reference),
-        variant_agreement=variant_votes / len(checked_variant),
-        reference_tied=reference_tied,
-        variant_tied=variant_tied,
+    return find_pies_from_votes(
+        vote_of(checked_reference, num_classes, tie), vote_of(checked_variant, num_classes, tie)
     )
+
+
+def find_pies_from_votes(reference: ModalVote, variant: ModalVote) -> Pies:
+    """`find_pies` on two populations' `modal_vote`, so that a reference of many variants is counted once.
+
+    Both are votes on the same examples in the same order, found by the same tie rule.
+
+    Raises InputError for what is no vote, and for different numbers of examples.
+    """
+    _check_votes(reference, variant)
+    return Pies(
+        reference_mode=reference.labels,
+        variant_mode=variant.labels,
+        is_pie=reference.labels != variant.labels,
+        reference_agreement=reference.agreement,
+        variant_agreement=variant.agreement,
+        reference_tied=reference.tied,
+        variant_tied=variant.tied,
+    )
+
+
+def _check_votes(reference: ModalVote, variant: ModalVote) -> None:
+    for name, vote in (("reference", reference), ("variant", variant)):
+        if not isinstance(vote, ModalVote):
+            raise InputError(f"{name}: found {type(vote).__name__}; accepted is the result of modal_vote")
+    check_same_examples(reference.labels.size, variant.labels.size)
 
 
 def pie_correctness(pies: Pies, labels: ArrayLike) -> PieCorrectness:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ._arrays import BoolArray, FloatArray, IntArray, blocks, spread
+from ._subsets import settled
 from ._validation import Tie, check_count, check_populations, check_predictions, check_rng, check_tie
 from ._voting import elect, elect_block, narrow
 
@@ -165,8 +166,7 @@ def _half_pies(reference: IntArray, variant: IntArray, splits: _Splits, num_clas
 def _settled(predictions: IntArray, half: int, num_classes: int, tie: Tie) -> tuple[NDArray[np.int64], BoolArray]:
     """The modes, and where *every* half has that mode: there, no split needs counting. [examples] each."""
     labels, num_votes, _ = elect(predictions, num_classes=num_classes, tie=tie)
-    fewest_votes_in_half = num_votes - (len(predictions) - half)
-    return labels, 2 * fewest_votes_in_half > half
+    return labels, settled(num_votes, num_members=len(predictions), subset_size=half)
 
 
 def _count_pies(

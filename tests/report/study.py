@@ -32,6 +32,10 @@ class Study:
     pies: pd.DataFrame
     thumbnails: dict[int, bytes]
 
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"summary": self.summary, "classes": self.classes, "pies": self.pies}
+
 
 def make_study(num_members: int = 12, seed: int = 0, variants: tuple[str, ...] = tuple(VARIANTS)) -> Study:
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pie_ray.analysis.tables import TABLES
 from pie_ray.report import words
 from pie_ray.report.gallery import NUM_CARDS
 from pie_ray.report.page import render_report
@@ -26,15 +27,14 @@ def shown_pies(study: Study) -> pd.DataFrame:
 def render(study: Study, **changes: Any) -> str:
     arguments: dict[str, Any] = {
         "title": "digits",
-        "summary": study.summary,
-        "classes": study.classes,
-        "pies": study.pies,
         "class_names": CLASS_NAMES,
         "thumbnails": study.thumbnails,
         "notes": [],
         "provenance": {"sweep id": "abc123"},
     }
-    return render_report(**(arguments | changes))
+    tables = dict.fromkeys(TABLES, pd.DataFrame()) | study.tables
+    tables |= {name: changes.pop(name) for name in TABLES if name in changes}
+    return render_report(tables=tables, **(arguments | changes))
 
 
 class Page(HTMLParser):

@@ -1,0 +1,31 @@
+"""From predictions to tables: statistics of every variant against the reference. No Ray, no torch.
+
+Works on partial results: populations are compared with the members that are there, and the missing ones are named.
+"""
+
+from __future__ import annotations
+
+from .evidence_file import Evidence, read_evidence
+from .imported import ImportedPredictions, open_predictions
+from .planning import plan_members
+from .results import Results, open_results
+from .source import ExampleFacts, PopulationSource, VariantInfo
+from .tables import Analysis, Mapper, analyze, load_analysis, load_tables
+
+__all__ = [
+    "Analysis",
+    "Evidence",
+    "ExampleFacts",
+    "ImportedPredictions",
+    "Mapper",
+    "PopulationSource",
+    "Results",
+    "VariantInfo",
+    "analyze",
+    "load_analysis",
+    "load_tables",
+    "open_predictions",
+    "open_results",
+    "plan_members",
+    "read_evidence",
+]

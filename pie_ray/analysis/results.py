@@ -1,0 +1,169 @@
+"""A sweep's folder, opened: the predictions of our own members as a `PopulationSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..config import TRAIN, VALIDATION, Evaluation, Recipe
+from ..errors import StoreError
+from ..identity import REFERENCE, MemberSpec, Plan, make_plan
+from ..recipe import parse_recipe
+from ..records import MemberRecord
+from ..store import (
+    Completeness,
+    Manifest,
+    Population,
+    PredictionStore,
+    Storage,
+    completeness,
+    paths,
+    read_examples,
+    read_manifest,
+)
+from .source import ExampleFacts, VariantInfo
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, opened: what was planned and what is there. A `PopulationSource`."""
+
+    storage: Storage
+    recipe: Recipe
+    plan: Plan
+    manifest: Manifest
+    found: Completeness
+
+    @property
+    def missing_members(self) -> tuple[MemberSpec, ...]:
+        return self.found.missing
+
+    @property
+    def records(self) -> tuple[MemberRecord, ...]:
+        """Records of the complete members, in the plan's order."""
+        return tuple(self.found.records.values())
+
+    @property
+    def title(self) -> str:
+        return self.recipe.name
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return self.recipe.evaluation
+
+    @property
+    def seed_text(self) -> str:
+        return self.plan.sweep_id
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.manifest.class_names
+
+    @property
+    def is_multilabel(self) -> bool:
+        return self.manifest.is_multilabel
+
+    @cached_property
+    def variants(self) -> tuple[VariantInfo, ...]:
+        return tuple(
+            VariantInfo(variant.variant_id, variant.sparsity, variant.quantization, variant.parent == REFERENCE)
+            for variant in self.plan.variants
+        )
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """All but the validation split, whose only use is to set thresholds."""
+        suites = self.manifest.suites.items()
+        return tuple(name for suite, sets in suites if suite != VALIDATION for name in sets)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(f"{spec.variant_id} seed {spec.seed}" for spec in self.missing_members)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.missing:
+            notes.append(f"{len(self.missing)} of {len(self.plan.members)} members are missing from these figures.")
+        if any(record.arithmetic == "simulated" for record in self.records):
+            notes.append("Some int8 arithmetic was simulated in floating point; the table says where.")
+        return tuple(notes)
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        return {
+            "results": self.storage.uri,
+            "sweep id": self.manifest.sweep_id,
+            "data fingerprint": self.manifest.fingerprint,
+            **self.manifest.versions,
+            **{name: str(value) for name, value in self.manifest.machine.items()},
+        }
+
+    def population(self, evaluation_set: str, variant_id: str, columns: tuple[str, ...]) -> Population | None:
+        """As `PopulationSource` has it."""
+        members = self._members(variant_id)
+        if not members:
+            return None
+        store, suite = PredictionStore(self.storage), self._suite(evaluation_set)
+        stored = store.stored_columns(suite, variant_id, next(iter(members)))
+        return store.read_population(
+            suite,
+            evaluation_set,
+            variant_id,
+            members,
+            columns=[name for name in columns if name in stored],
+            member_ids=members,
+        )
+
+    def examples(self, evaluation_set: str) -> ExampleFacts:
+        """As `PopulationSource` has it."""
+        examples = read_examples(self.storage, evaluation_set)
+        return ExampleFacts(examples.example_ids, examples.labels, examples.keys, examples.groups)
+
+    def training_labels(self) -> ExampleFacts:
+        """As `PopulationSource` has it."""
+        return self.examples(TRAIN)
+
+    def validation(self, variant_id: str, columns: tuple[str, ...]) -> Population | None:
+        """As `PopulationSource` has it."""
+        if VALIDATION not in self.manifest.suites.get(VALIDATION, {}):
+            return None
+        return self.population(VALIDATION, variant_id, columns)
+
+    def member_facts(self, variant_id: str) -> Mapping[str, Any]:
+        """As `PopulationSource` has it."""
+        records = [self.found.records[member_id] for member_id in self._members(variant_id).values()]
+        return {
+            "arithmetic": "+".join(sorted({record.arithmetic for record in records})),
+            "achieved_sparsity_mean": float(np.mean([record.achieved_sparsity for record in records])),
+            "checkpoint_bytes_mean": float(np.mean([record.checkpoint_bytes for record in records])),
+        }
+
+    def _members(self, variant_id: str) -> dict[int, str]:
+        """Ids of the variant's complete members by seed."""
+        population = self.plan.population(variant_id)
+        return {spec.seed: spec.member_id for spec in population if spec.member_id in self.found.records}
+
+    def _suite(self, evaluation_set: str) -> str:
+        return next(suite for suite, sets in self.manifest.suites.items() if evaluation_set in sets)
+
+
+def open_results(storage: Storage) -> Results:
+    """Open a results folder.
+
+    Raises StoreError where it is none.
+    """
+    try:
+        manifest = read_manifest(storage)
+        recipe = parse_recipe(storage.read_bytes(paths.RECIPE).decode(), source=f"{paths.RECIPE} in {storage}")
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{storage} holds no results ({paths.MANIFEST} or {paths.RECIPE} is missing); "
+            "expected <storage>/<sweep name> of a sweep that was started"
+        ) from error
+    plan = make_plan(recipe)
+    return Results(storage, recipe, plan, manifest, completeness(storage, plan, manifest.suites))

@@ -1,0 +1,151 @@
+"""The result tables: made of every variant and evaluation set, joined, stored, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import StoreError
+from ..identity import REFERENCE_ID
+from ..store import Storage, read_table, write_table
+from .comparison import Comparison, compare, load_subject
+from .details import (
+    class_table,
+    discoveries,
+    evidence_table,
+    foretelling_table,
+    pair_table,
+    pie_table,
+    stability_table,
+)
+from .evidence_file import Evidence
+from .group_tables import group_tables
+from .multilabel import multilabel_tables
+from .source import PopulationSource, VariantInfo
+from .summary import reference_columns, variant_columns
+
+Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""`map`, or something like it that runs the calls elsewhere."""
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The result tables, and the members that they do without; docs/design.md has every column."""
+
+    summary: pd.DataFrame
+    """A row an evaluation set and variant."""
+    pies: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row an example whose mode moved or whose votes differ significantly."""
+    classes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    foretelling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    stability: pd.DataFrame = field(default_factory=pd.DataFrame)
+    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    gaps: pd.DataFrame = field(default_factory=pd.DataFrame)
+    attributes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    amplification: pd.DataFrame = field(default_factory=pd.DataFrame)
+    criteria: pd.DataFrame = field(default_factory=pd.DataFrame)
+    countermeasures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    evidence: pd.DataFrame = field(default_factory=pd.DataFrame)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> Tables:
+        """Every table by its name."""
+        return {name: getattr(self, name) for name in TABLES}
+
+
+TABLES = tuple(part.name for part in fields(Analysis) if part.name != "missing")
+
+
+def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidence | None = None) -> Analysis:
+    """Compare every variant with the reference on every evaluation set, and store the tables.
+
+    `evidence` is what is known of the examples from elsewhere. Raises StoreError where no member of the reference is complete.
+    """
+    known = {} if evidence is None else evidence.values
+    tasks = [
+        Task(source, name, variant, known.get(name, {}))
+        for name in source.evaluation_sets
+        for variant in source.variants
+    ]
+    parts = [part for part in mapper(analyze_variant, tasks) if part is not None]
+    if not any(REFERENCE_ID in set(part["summary"]["variant_id"]) for part in parts):
+        raise StoreError(f"{source.storage}: no member of the dense reference is complete, nothing to compare with")
+    tables = {name: _join([part[name] for part in parts if name in part]) for name in TABLES}
+    tables["summary"] = _with_noise_floor(tables["summary"])
+    tables["classes"] = discoveries(tables["classes"])
+    for name, table in tables.items():
+        write_table(source.storage, name, table)
+    return Analysis(**tables, missing=source.missing)
+
+
+def load_analysis(source: PopulationSource) -> Analysis:
+    """Read the tables that `analyze` wrote; StoreError where they are absent."""
+    return Analysis(**load_tables(source.storage), missing=source.missing)
+
+
+def load_tables(storage: Storage) -> dict[str, pd.DataFrame]:
+    """The stored tables by name; StoreError where they are absent."""
+    return {name: read_table(storage, name).to_pandas() for name in TABLES}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One variant on one evaluation set: what a mapper sends to wherever it is computed."""
+
+    source: PopulationSource
+    evaluation_set: str
+    variant: VariantInfo
+    evidence: Mapping[str, np.ndarray]
+    """What is known of each example from elsewhere, [examples]; NaN where it is not."""
+
+
+def analyze_variant(task: Task) -> Tables | None:
+    """The rows of each table that one variant has; None where either population is empty."""
+    reference_info = next(variant for variant in task.source.variants if variant.is_reference)
+    reference = load_subject(task.source, task.evaluation_set, reference_info, with_logits=True)
+    if reference is None:
+        return None
+    if task.variant.is_reference:
+        return {"summary": pd.DataFrame([reference_columns(reference)])}
+    subject = load_subject(task.source, task.evaluation_set, task.variant)
+    if subject is None:
+        return None
+    comparison = compare(reference, subject)
+    return {
+        "summary": pd.DataFrame([variant_columns(comparison)]),
+        "pies": pie_table(comparison),
+        **_class_tables(comparison),
+        "pairs": pair_table(comparison),
+        "foretelling": foretelling_table(comparison),
+        "stability": stability_table(comparison),
+        **group_tables(comparison),
+        "evidence": evidence_table(comparison, task.evidence),
+    }
+
+
+def _class_tables(comparison: Comparison) -> Tables:
+    if comparison.source.is_multilabel:
+        return multilabel_tables(comparison)
+    return {"classes": class_table(comparison)}
+
+
+def _join(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part.columns)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+_FLOORS = ["null_pie_fraction", "null_pie_std", "null_cie_mean", "null_cie_u_mean"]
+
+
+def _with_noise_floor(summary: pd.DataFrame) -> pd.DataFrame:
+    """Set what two trainings of the reference differ in beside every variant of the same evaluation set."""
+    floors = summary[summary["variant_id"] == REFERENCE_ID].set_index("evaluation_set")[_FLOORS]
+    return summary.drop(columns=_FLOORS).join(floors, on="evaluation_set")
