@@ -93,6 +93,8 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
     else:
         if options.results is not None:
             raise InputError(f"results: found {options.results} and --predictions; accepted is one of the two")
+        if options.address is not None:
+            raise InputError("--address: found with --predictions; accepted only with the results of a sweep")
         analysis = _analyze_predictions(options, console)
     print_tables(console, analysis)
 
@@ -120,7 +122,7 @@ def _analyze_predictions(options: argparse.Namespace, console: Console) -> Any:
         reference=options.reference or "dense",
         paired=options.paired,
     )
-    analysis = analyze_source(source, console, address=options.address, evidence=_evidence(options, source))
+    analysis = analyze_source(source, console, evidence=_evidence(options, source))
     write_report(source, analysis, {})
     root = source.storage.uri.removeprefix("file://")
     console.print(f"report: {root}/report/index.html", soft_wrap=True)

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pie_ray.analysis import analyze, load_analysis, open_results
-from pie_ray.errors import StoreError
+from pie_ray import stats
+from pie_ray.analysis import Evidence, analyze, load_analysis, open_results, plan_members
+from pie_ray.analysis.group_tables import group_masks
+from pie_ray.analysis.tables import TABLES
+from pie_ray.errors import InputError, StoreError
 from pie_ray.records import MemberRecord
 from pie_ray.store import ParquetSink, prediction_batch, write_checkpoint, write_record
 from pie_ray.study import prepare
@@ -147,7 +150,8 @@ def test_analysis_is_repeatable_and_reads_back(study):
     results = open_results(study.storage)
     first, second = analyze(results), analyze(results)
     stored = load_analysis(results)
-    for name in ("summary", "pies", "classes"):
+    assert set(TABLES) >= {"summary", "pies", "classes", "pairs", "foretelling", "stability", "groups", "evidence"}
+    for name in TABLES:
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
         pd.testing.assert_frame_equal(
             getattr(stored, name).reset_index(drop=True), getattr(first, name).reset_index(drop=True), check_dtype=False
@@ -178,3 +182,157 @@ def test_predictions_of_another_recipe_are_refused(study, tiny_text, tmp_path):
     study.storage.write_bytes(path, other.storage.read_bytes(path))
     with pytest.raises(StoreError, match=r"predictions/clean/dense/0.parquet"):
         analyze(open_results(study.storage))
+
+
+# ------------------------------------------------------------------------------------------------ beyond the papers
+
+
+def planted(study, num_members=4):
+    """Two populations apart on the first 30 examples and alike elsewhere; int8 members are their parents but once."""
+    rng = np.random.default_rng(2)
+    labels = study.splits.test.labels.numpy()
+    predictions = {}
+    for seed in range(num_members):
+        for variant in VARIANTS[:2]:
+            predictions[variant, seed] = np.where(rng.random(len(labels)) < 0.9, labels, (labels + 1) % NUM_CLASSES)
+        predictions["dense", seed][:30] = labels[:30]
+        predictions["magnitude-0.50", seed][:30] = (labels[:30] + 3) % NUM_CLASSES
+        predictions["static_int8", seed] = predictions["dense", seed].copy()
+        predictions["static_int8", seed][100 + seed] = (labels[100 + seed] + 5) % NUM_CLASSES
+    return predictions
+
+
+@pytest.fixture
+def large_study(tiny_text, tmp_path):
+    from pie_ray.recipe import parse_recipe
+
+    return prepare(parse_recipe(tiny_text, [f"execution.storage={tmp_path}", "population.num_members=8"]))
+
+
+def test_planted_effects_are_significant_and_nothing_else_is(large_study):
+    complete(large_study, planted(large_study, 8))
+    analysis = analyze(open_results(large_study.storage))
+    pies = analysis.pies.query("variant_id == 'magnitude-0.50'")
+    ids = large_study.splits.test.example_ids
+    assert set(pies.query("is_significant")["example_id"]) == set(ids[:30])
+    assert pies.query("is_significant")["p_value"].to_numpy() == pytest.approx(2 / 12870)
+    row = analysis.summary.set_index("variant_id").loc["magnitude-0.50"]
+    assert (row["num_significant"], row["num_significant_pies"]) == (30, 30)
+    assert row["smallest_p_value"] == pytest.approx(2 / 12870)
+    assert list(pies["key"].iloc[:2]) == [
+        large_study.splits.test.keys[row] for row in np.searchsorted(ids, pies["example_id"].iloc[:2])
+    ]
+
+
+def test_quantized_members_are_tested_in_pairs(large_study):
+    predictions = planted(large_study, 8)
+    complete(large_study, predictions)
+    analysis = analyze(open_results(large_study.storage))
+    summary = analysis.summary.set_index("variant_id")
+    assert summary["is_paired"].astype(object).where(summary["is_paired"].notna(), None).to_dict() == {
+        "dense": None,
+        "magnitude-0.50": False,
+        "static_int8": True,
+    }
+    pairs = analysis.pairs.query("variant_id == 'static_int8'")
+    assert list(pairs["num_cie"]) == [1] * 8 and pairs["is_paired"].all()
+    assert summary.loc["static_int8", "cie_mean"] == pytest.approx(1 / len(large_study.splits.test))
+    # One swapped pair of eight can be no evidence, whichever way it went.
+    assert summary.loc["static_int8", ["num_testable", "num_significant"]].tolist() == [0, 0]
+
+
+def test_pairs_agree_with_a_count_by_hand(study):
+    predictions = random_predictions(study)
+    complete(study, predictions)
+    analysis = analyze(open_results(study.storage))
+    labels = study.splits.test.labels.numpy()
+    for row in analysis.pairs.to_dict("records"):
+        before, after = predictions["dense", row["seed"]], predictions[row["variant_id"], row["seed"]]
+        assert row["num_cie"] == (before != after).sum()
+        assert row["num_cie_u"] == ((before != after) & (before == labels)).sum()
+        assert row["num_only_variant_right"] == ((before != labels) & (after == labels)).sum()
+    dense = [predictions["dense", seed] for seed in range(4)]
+    apart = [(dense[i] != dense[j]).mean() for i in range(4) for j in range(i)]
+    assert analysis.summary["null_cie_mean"].to_numpy() == pytest.approx(np.mean(apart))
+
+
+def test_foretelling_agrees_with_scikit_learn(study):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    complete(study, random_predictions(study))
+    results = open_results(study.storage)
+    analysis = analyze(results)
+    dense = results.population("test", "dense", ("logits", "confidence"))
+    probability = np.exp(dense.arrays["logits"].astype(np.float64))
+    mean = (probability / probability.sum(axis=2, keepdims=True)).mean(axis=0)
+    entropy = -(mean * np.log(mean)).sum(axis=1)
+    pies = set(analysis.pies.query("variant_id == 'magnitude-0.50' and is_pie")["example_id"])
+    is_pie = np.isin(dense.example_ids, list(pies))
+    row = analysis.foretelling.set_index(["variant_id", "score"]).loc["magnitude-0.50", "entropy"]
+    assert row["auroc"] == pytest.approx(roc_auc_score(is_pie, entropy))
+    assert row["average_precision"] == pytest.approx(average_precision_score(is_pie, entropy))
+    assert set(analysis.foretelling["score"]) == {
+        "vote_entropy", "unconfidence", "expected_entropy", "unlikely_label", "entropy", "mutual_information",
+    }  # fmt: skip
+
+
+def test_classes_are_judged_by_both_rules(study):
+    complete(study, random_predictions(study))
+    classes = analyze(open_results(study.storage)).classes
+    assert (classes["significant"] == (classes["p_value"] <= 0.05)).all()
+    np.testing.assert_allclose(classes["q_value"], stats.benjamini_hochberg(classes["p_value"].to_numpy()))
+    assert (classes["low"] <= classes["normalised_change"]).all() and (
+        classes["normalised_change"] <= classes["high"]
+    ).all()
+
+
+def test_a_plan_says_how_many_members_a_variant_needs(large_study):
+    complete(large_study, planted(large_study, 8))
+    analysis = analyze(open_results(large_study.storage))
+    assert set(analysis.stability["num_members"]) == {2, 3, 4}
+    needed = plan_members(analysis.tables, 0.5).set_index("variant_id")
+    assert list(needed.index) == ["magnitude-0.50", "static_int8"] and set(needed["num_members"]) == {8}
+    measured = analysis.stability.query("variant_id == 'magnitude-0.50' and jaccard_mean >= 0.5")["num_members"]
+    assert len(measured) and needed.loc["magnitude-0.50", "num_needed"] == measured.min()
+    assert needed.loc["magnitude-0.50", "is_measured"]
+
+
+def test_evidence_is_told_of_pies_and_the_rest(study):
+    predictions = random_predictions(study)
+    complete(study, predictions)
+    results = open_results(study.storage)
+    is_pie = published_mode(predictions, "magnitude-0.50") != published_mode(predictions, "dense")
+    values = np.where(is_pie, 2.0, 1.0)
+    values[0] = np.nan
+    evidence = Evidence({"test": {"doubt": values}}, num_rows=len(values), num_matched=len(values) - 1, notes=())
+    table = analyze(results, evidence=evidence).evidence.set_index("variant_id")
+    row = table.loc["magnitude-0.50"]
+    assert (row["evidence"], row["mean_on_pies"], row["mean_on_rest"], row["auroc"]) == ("doubt", 2, 1, 1)
+    assert row["num_unknown"] == 1 and row["num_pies"] + row["num_rest"] == len(values) - 1
+    assert table.loc["static_int8", "auroc"] < 1
+    assert analyze(results).evidence.empty and load_analysis(results).evidence.empty
+
+
+GROUPS = {
+    "Male": np.array([True, True, False, False]),
+    "Young": np.array([True, False, True, False]),
+    "origin": np.array(["a", "b", "a", "c"]),
+    "constant": np.zeros(4),
+}
+
+
+def test_groups_are_every_attribute_and_every_pair_by_default():
+    masks = group_masks(GROUPS, None)
+    assert {"Male", "not Male", "origin=c", "Male & Young", "not Young & origin=b"} <= set(masks)
+    assert not any("constant" in name for name in masks)
+    assert masks["Male & not Young"].tolist() == [False, True, False, False]
+
+
+def test_groups_can_be_named():
+    assert set(group_masks(GROUPS, ("Male & Young",))) == {
+        "Male & Young", "Male & not Young", "not Male & Young", "not Male & not Young",
+    }  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"evaluation.groups: found 'Old'; accepted are the attributes of the data: Male"
+    ):
+        group_masks(GROUPS, ("Old",))

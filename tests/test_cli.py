@@ -81,6 +81,7 @@ ANALYZE_MISTAKES = {
     "nothing to analyse": ([], "results: found none; accepted are a results folder, or --predictions"),
     "both": (["folder", "--predictions", "p.csv"], "found folder and --predictions; accepted is one of the two"),
     "options without their file": (["folder", "--reference", "fp32"], "--reference: found without --predictions"),
+    "a cluster for a file": (["--predictions", "p.csv", "--address", "auto"], "--address: found with --predictions"),
     "no such file": (["--predictions", "/no/such/file.csv"], "/no/such/file.csv"),
     "a column without its name": (["--predictions", "p.csv", "--column", "argmax"], "--column: found 'argmax'"),
 }

@@ -82,6 +82,13 @@ def test_texts_are_keys(name: str, suffix: str, tmp_path: Path) -> None:
     assert found.notes == ("1 of 3 rows are of no example that was predicted.",)
 
 
+def test_a_row_may_tell_of_several_examples_of_one_key(tmp_path: Path) -> None:
+    examples = {"test": facts(0, 1, 2, keys=("a", "b", "a"))}
+    found = read(write(tmp_path / "known.csv", {"key": ["a", "c"], "blur": [0.5, 1.5]}), examples)
+    np.testing.assert_array_equal(found.values["test"]["blur"], [0.5, NAN, 0.5])
+    assert (found.num_rows, found.num_matched) == (2, 1)
+
+
 def test_numbers_in_a_column_of_keys_are_keys(tmp_path: Path) -> None:
     examples = {"test": facts(0, 1, 2, keys=("7", "8", "0"))}
     by_key = read(write(tmp_path / "key.csv", {"key": [0, 8], "blur": [0.5, 1.5]}), examples)

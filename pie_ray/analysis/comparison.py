@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -33,8 +34,8 @@ COLUMNS = (
 class Subject:
     """One population on one evaluation set, with what its source says of it.
 
-    An answer is a member's label for an example. Of multi-label data it is one for an example and attribute, 0 or 1, the
-    attributes of an example beside each other, so that every statistic of labels is one of attributes as well.
+    An answer is a member's label for an example. Of multi-label data it is one for an example and attribute, 0 or 1,
+    the attributes of an example beside each other, so that every statistic of labels is one of attributes as well.
     """
 
     source: PopulationSource
@@ -141,7 +142,8 @@ class Comparison:
     @cached_property
     def has_pie(self) -> np.ndarray:
         """Booleans [examples]: whether any of its answers is a PIE."""
-        return self.pies.is_pie.reshape(self.reference.num_examples, -1).any(axis=1)
+        by_example: np.ndarray = self.pies.is_pie.reshape(self.reference.num_examples, -1)
+        return np.logical_or.reduce(by_example, axis=1)
 
     @cached_property
     def common_seeds(self) -> tuple[int, ...]:
@@ -166,14 +168,14 @@ class Comparison:
     @cached_property
     def test(self) -> stats.PermutationTest:
         """Whether the members' labels differ at all, [answers]: paired where members were derived, else unpaired."""
-        options = {
+        options: dict[str, Any] = {
             "num_classes": self.subject.num_classes,
             "rng": self.subject.rng(f"permutations {self.variant.variant_id}"),
             "num_permutations": self.source.evaluation.num_permutations,
         }
         if self.variant.is_paired and self.common_seeds:
-            pairs = (self.of_common_seeds(subject) for subject in (self.reference, self.subject))
-            return stats.paired_permutation_test(*pairs, **options)
+            before, after = (self.of_common_seeds(subject) for subject in (self.reference, self.subject))
+            return stats.paired_permutation_test(before, after, **options)
         return stats.permutation_test(self.reference.predictions, self.subject.predictions, **options)
 
     @cached_property

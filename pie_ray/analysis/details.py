@@ -56,8 +56,10 @@ def _changes(comparison: Comparison) -> dict[str, np.ndarray]:
     changes = {}
     for name, column in CHANGES.items():
         before, after = comparison.reference.stored(column), comparison.subject.stored(column)
-        known = before is not None and after is not None
-        changes[name] = stats.mean_change(before, after) if known else np.full(comparison.labels.shape, np.nan)
+        if before is None or after is None:
+            changes[name] = np.full(comparison.labels.shape, np.nan)
+        else:
+            changes[name] = stats.mean_change(before, after)
     return changes
 
 

@@ -58,7 +58,7 @@ def read_evidence(
     coded_ids = ids.read_ids()
     _refuse_doubled(ids, coded_ids, evaluation_set)
     rows = _match(ids, coded_ids, evaluation_set, examples)
-    num_matched = sum(int((of_example != MISSING).sum()) for of_example in rows.values())
+    num_matched = len(set().union(*(of_example.tolist() for of_example in rows.values())) - {MISSING})
     if num_matched == 0:
         raise _no_match(ids, coded_ids, evaluation_set, examples)
     if num_matched < table.num_rows:

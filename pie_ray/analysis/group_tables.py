@@ -32,7 +32,7 @@ def group_masks(attributes: Mapping[str, np.ndarray], wanted: tuple[str, ...] | 
     """
     if wanted is None:
         few = [name for name, values in attributes.items() if 1 < len(np.unique(values)) <= MAX_VALUES]
-        crossings = [(name,) for name in few]
+        crossings: list[tuple[str, ...]] = [(name,) for name in few]
         if len(few) <= MAX_CROSSED:
             crossings += [(first, second) for i, first in enumerate(few) for second in few[i + 1 :]]
     else:
@@ -127,8 +127,8 @@ def _impacts(comparison: Comparison, masks: Masks) -> Iterator[tuple[str | None,
     for index, name in enumerate(names):
         others = {group: mask for group, mask in masks.items() if name not in _attributes_of(group)}
         if others:
-            answers = (values[..., index :: len(names)] == 1 for values in (before, after, labels))
-            yield name, stats.binary_group_impact(*answers, others, **options)
+            ours, theirs, truth = (values[..., index :: len(names)] == 1 for values in (before, after, labels))
+            yield name, stats.binary_group_impact(ours, theirs, truth, others, **options)
 
 
 def _attributes_of(group: str) -> set[str]:

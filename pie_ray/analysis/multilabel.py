@@ -6,7 +6,7 @@ groups that bias is about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -244,7 +244,7 @@ def _amplifications(case: _Case) -> tuple[stats.BiasAmplification, stats.BiasAmp
     return before, after
 
 
-def _cells(case: _Case) -> Mapping[str, Any]:
+def _cells(case: _Case) -> dict[str, Any]:
     """Names of the rows of an array [attributes, categories]."""
     return {
         "attribute": np.repeat(np.asarray(case.attributes, object), len(case.category_names)),

@@ -67,7 +67,9 @@ TABLES = tuple(part.name for part in fields(Analysis) if part.name != "missing")
 def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidence | None = None) -> Analysis:
     """Compare every variant with the reference on every evaluation set, and store the tables.
 
-    `evidence` is what is known of the examples from elsewhere. Raises StoreError where no member of the reference is complete.
+    `evidence` is what is known of the examples from elsewhere.
+
+    Raises StoreError where no member of the reference is complete.
     """
     known = {} if evidence is None else evidence.values
     tasks = [

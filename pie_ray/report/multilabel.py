@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +45,16 @@ def attribute_section(attributes: pd.DataFrame) -> str:
         ("PIEs", "examples whose majority moved on this attribute, and their share", _pies),
         ("Significant", "of these examples' votes at q ≤ .05", lambda row: count(number(row, "num_significant"))),
         ("Accuracy", "reference → variant", _move("accuracy")),
-        ("AUC", "reference → variant", lambda row: _plain_move(row, "auroc")),
+        ("AUC", "reference → variant", _plain_move("auroc")),
         ("ECE", "10 bins of the probability of the attribute", _move("ece")),
         ("FPR", "reference → variant", _move("false_positive_rate")),
         ("FNR", "reference → variant", _move("false_negative_rate")),
         ("Uncertain", "share of examples with a probability between .1 and .9", _move("uncertainty")),
-        ("Interdependence", "R² of the other attributes' predictions", lambda row: _plain_move(row, "interdependence")),
+        ("Interdependence", "R² of the other attributes' predictions", _plain_move("interdependence")),
         (
             "Calibration",
             "threshold calibration bias: predicted / true rate of the rarer value",
-            lambda row: _plain_move(row, "threshold_calibration_bias"),
+            _plain_move("threshold_calibration_bias"),
         ),
         (
             "Foretold",
@@ -82,10 +82,10 @@ def amplification_section(amplification: pd.DataFrame, criteria: pd.DataFrame) -
         ("Change", "", lambda row: f"<b>{_signed(number(row, 'change'))}</b>"),
     ]
     text = (
-        "Bias amplification: of the examples that are given an attribute, the share on the category's more frequent side, "
-        "minus that share among the examples that have it. Above zero a network leans on the category more than the data "
-        f"do.{_first(known)} Left out: {num_undefined:,} pairs of attribute and category of too few positives or without "
-        "a telling side."
+        "Bias amplification: of the examples that are given an attribute, the share on the category's more frequent "
+        "side, minus that share among the examples that have it. Above zero a network leans on the category more than "
+        f"the data do.{_first(known)} Left out: {num_undefined:,} pairs of attribute and category of too few positives "
+        "or without a telling side."
     )
     body = scrolled(table_of(known[:_NUM_ROWS], columns, "Attribute", "attribute")) + _criteria(criteria)
     return section("Whose bias grows", text, body)
@@ -96,7 +96,7 @@ def _criteria(criteria: pd.DataFrame) -> str:
     if not rows:
         return ""
     columns: list[Column] = [
-        ("Criterion", "of the reference alone", lambda row: escape(CRITERIA.get(row["criterion"], row["criterion"]))),
+        ("Criterion", "of the reference alone", lambda row: _named(row, "criterion", CRITERIA)),
         _CATEGORY,
         ("Correlation", "Spearman's, with the change of bias amplification", lambda row: _signed(row["correlation"])),
         ("p", "permutations of the attributes", lambda row: p_value_text(number(row, "p_value"))),
@@ -118,7 +118,7 @@ def countermeasure_section(countermeasures: pd.DataFrame) -> str:
         for (variant_id, name, category), mine in cells.items()
     ]
     columns: list[Column] = [
-        ("Countermeasure", "", lambda row: escape(COUNTERMEASURES.get(row["countermeasure"], row["countermeasure"]))),
+        ("Countermeasure", "", lambda row: _named(row, "countermeasure", COUNTERMEASURES)),
         _CATEGORY,
         ("Bias", "mean bias amplification over attributes: before → after", _mean_move("amplification", _signed)),
         ("Accuracy", "mean over attributes: before → after", _mean_move("accuracy", lambda value: percent(value, 2))),
@@ -133,6 +133,10 @@ def _first(rows: Sequence[Row]) -> str:
     return f" The first {_NUM_ROWS} of {len(rows):,}." if len(rows) > _NUM_ROWS else ""
 
 
+def _named(row: Row, column: str, names: Mapping[str, str]) -> str:
+    return escape(names.get(str(row[column]), str(row[column])))
+
+
 def _pies(row: Row) -> str:
     return f"<b>{count(number(row, 'num_pies'))}</b> <small>{percent(number(row, 'pie_fraction'), 2)}</small>"
 
@@ -141,8 +145,8 @@ def _move(name: str) -> Any:
     return lambda row: f"{percent(number(row, f'reference_{name}'))} → {percent(number(row, name))}"
 
 
-def _plain_move(row: Row, name: str) -> str:
-    return f"{_plain(number(row, f'reference_{name}'))} → {_plain(number(row, name))}"
+def _plain_move(name: str) -> Any:
+    return lambda row: f"{_plain(number(row, f'reference_{name}'))} → {_plain(number(row, name))}"
 
 
 def _training(row: Row) -> str:

@@ -74,9 +74,9 @@ def significance_section(rows: Sequence[Row]) -> str:
         ("Test", "how members are permuted", lambda row: "sign flips in pairs" if row["is_paired"] else "permutation"),
     ]
     text = (
-        "A PIE can be chance: two trainings of the same network disagree on borderline examples. <i>Half size</i> against "
-        "<i>by chance</i> is like against like. For each example, a permutation test asks whether the two populations' "
-        "answers differ at all; among the significant ones at most 5 % are expected to be chance (Benjamini-Hochberg "
+        "A PIE can be chance: two trainings of the same network disagree on borderline examples. <i>Half size</i> "
+        "against <i>by chance</i> is like against like. For each example, a permutation test asks whether the answers of "
+        "the two populations differ at all; among the significant ones at most 5 % are expected to be chance (Benjamini-Hochberg "
         f"over the testable examples).{_too_few(compared)}"
     )
     return section("Compression, or chance?", text, scrolled(table_of(compared, columns)))
@@ -99,9 +99,9 @@ def stability_section(stability: pd.DataFrame, figure: str) -> str:
     if not rows_of(stability):
         return ""
     text = (
-        "Train both populations again: how many PIEs would be the same? Measured by splitting the members in two sets of "
-        "equal size: shared PIEs over all PIEs of either (Jaccard). <code>pie-ray plan RESULTS --target-jaccard 0.9</code> "
-        "tells how many members a variant needs."
+        "Train both populations again: how many PIEs would be the same? Measured by splitting the members in two sets "
+        "of equal size: shared PIEs over all PIEs of either (Jaccard). "
+        "<code>pie-ray plan RESULTS --target-jaccard 0.9</code> tells how many members a variant needs."
     )
     return section("How stable the PIEs are", text, f'<div class="figures">{figure}</div>')
 
@@ -139,8 +139,8 @@ def flip_section(rows: Sequence[Row], pairs: pd.DataFrame) -> str:
     ]
     text = (
         "One compressed network against one uncompressed one (Joseph et al., arXiv 2012.01604), as who ships a single "
-        "network sees it. Networks trained apart differ by their seeds alone as much as <i>two trainings</i> says; derived "
-        "ones differ by compression only."
+        "network sees it. Networks trained apart differ by their seeds alone as much as <i>two trainings</i> says; "
+        "derived ones differ by compression only."
     )
     return section("Flips: network against network", text, scrolled(table_of(compared, columns)))
 
@@ -151,7 +151,11 @@ def foretelling_section(foretelling: pd.DataFrame) -> str:
     if not rows:
         return ""
     columns: list[Column] = [
-        ("Score", "of the uncompressed networks alone", lambda row: escape(SCORES.get(row["score"], row["score"]))),
+        (
+            "Score",
+            "of the uncompressed networks alone",
+            lambda row: escape(SCORES.get(str(row["score"]), str(row["score"]))),
+        ),
         ("AUROC", "chance that a PIE scores above another example", lambda row: f"{row['auroc']:.3f}"),
         ("Average precision", "its base rate is the share of PIEs", lambda row: f"{row['average_precision']:.3f}"),
         *(
@@ -160,8 +164,8 @@ def foretelling_section(foretelling: pd.DataFrame) -> str:
         ),
     ]
     text = (
-        "Scores that need no compressed network: how uncertain the uncompressed ones are about an example, and how well "
-        "that foretells which examples become PIEs. Examples to look at before anything is compressed."
+        "Scores that need no compressed network: how uncertain the uncompressed ones are about an example, and how "
+        "well that foretells which examples become PIEs. Examples to look at before anything is compressed."
     )
     best = [
         row
@@ -177,8 +181,8 @@ def foretelling_section(foretelling: pd.DataFrame) -> str:
 def class_section(body: str) -> str:
     text = (
         "How far each class's recall moved beyond the overall change. Significant is where a Welch test over members "
-        "rejects that the class moved as accuracy did (p ≤ .05, as published, not corrected for the number of classes); "
-        "the table has the rule that is (q ≤ .05)."
+        "rejects that the class moved as accuracy did (p ≤ .05, as published, not corrected for the number of "
+        "classes); the table has the rule that is (q ≤ .05)."
     )
     legend = (
         '<ul class="legend"><li><i class="bar"></i>significant</li><li><i class="faint"></i>not significant</li></ul>'
