@@ -186,7 +186,7 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
         "PIEs: examples whose most frequent answer moved\n"
         "half: share of PIEs between halves of the dense and the compressed members\n"
         "noise: the same between two halves of the dense members: what chance moves\n"
-        "q≤.05: examples whose answers differ significantly, 5 % of them by chance\n"
+        "q≤.05: examples whose answers differ significantly; at most 5 % by chance\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
     table.caption_justify = "left"

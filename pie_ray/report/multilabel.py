@@ -95,6 +95,7 @@ def _criteria(criteria: pd.DataFrame) -> str:
     rows = [row for row in rows_of(criteria) if not math.isnan(number(row, "correlation"))]
     if not rows:
         return ""
+    rows.sort(key=lambda row: -abs(row["correlation"]))
     columns: list[Column] = [
         ("Criterion", "of the reference alone", lambda row: _named(row, "criterion", CRITERIA)),
         _CATEGORY,
@@ -103,7 +104,8 @@ def _criteria(criteria: pd.DataFrame) -> str:
         ("AUROC", "for attributes that amplify by more than .01", lambda row: _plain(number(row, "auroc"))),
         ("Attributes", "that amplify, of all", lambda row: f"{row['num_amplified']} of {row['num_attributes']}"),
     ]
-    return f"<p>What the uncompressed networks alone foretell of it:</p>{scrolled(table_of(rows, columns))}"
+    table = scrolled(table_of(rows[:_NUM_ROWS], columns))
+    return f"<p>What the uncompressed networks alone foretell of it, strongest first.{_first(rows)}</p>{table}"
 
 
 def countermeasure_section(countermeasures: pd.DataFrame) -> str:

@@ -49,7 +49,7 @@ def render_report(
         "headline": words.headline(rows, class_rows),
         "tiles": _tiles(rows, worst),
         "notes": _notes(notes),
-        "variant_table": variant_tables.variant_table(rows, class_rows),
+        "variant_table": variant_tables.variant_table(rows),
         "accuracy_figures": _figure(figures.accuracy_panel(summary)) + _figure(figures.pies_panel(summary)),
         "significance_section": sections.significance_section(rows),
         "stability_section": _stability(tables["stability"]),

@@ -15,7 +15,7 @@ Column = tuple[str, str, Callable[[Row], str]]
 """Its name, what it means, and what it says of a row."""
 
 
-def variant_table(rows: list[Row], class_rows: list[Row]) -> str:
+def variant_table(rows: list[Row]) -> str:
     """One row a variant: what it is, how well it does and what it forgets."""
     full = max((number(row, "num_members") for row in rows), default=0)
     columns: list[Column] = [
@@ -26,12 +26,10 @@ def variant_table(rows: list[Row], class_rows: list[Row]) -> str:
         ("Noise floor", "PIEs between two halves of the reference: what Halves is to be held against", _noise_floor),
         ("Significant", "examples whose votes differ at a false discovery rate of 5 %", _significant),
         ("On PIEs", "top-1 on the PIEs: reference → variant", _on_pies),
-        ("Classes", "that moved significantly apart from the rest", lambda row: _num_significant(row, class_rows)),
         ("ECE", "expected calibration error, mean over members", lambda row: percent(number(row, "ece_mean"))),
         ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
         ("Zeros", "share of zero weights, measured in the prunable layers", _sparsity),
-        ("Size", "mean checkpoint", lambda row: file_size(number(row, "checkpoint_bytes_mean"))),
-        ("Arithmetic", "how the networks compute", lambda row: escape(str(row.get("arithmetic") or MISSING))),
+        ("Size", "mean checkpoint, and how the networks compute where not natively", _size),
     ]
     return table_of(rows, columns)
 
@@ -123,9 +121,10 @@ def _on_pies(row: Row) -> str:
     return MISSING if math.isnan(before) else f"{percent(before, 0)} → {percent(after, 0)}"
 
 
-def _num_significant(row: Row, class_rows: list[Row]) -> str:
-    mine = [bool(item["significant"]) for item in class_rows if item["variant_id"] == row["variant_id"]]
-    return f"{sum(mine)} <small>of {len(mine):,}</small>" if mine else MISSING
+def _size(row: Row) -> str:
+    arithmetic = str(row.get("arithmetic") or "native")
+    size = file_size(number(row, "checkpoint_bytes_mean"))
+    return size if arithmetic == "native" else f"{size} <small>{escape(arithmetic)}</small>"
 
 
 def _accuracy_and_change(row: Row) -> str:

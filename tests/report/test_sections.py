@@ -1,0 +1,159 @@
+"""Each section says what its table says, and is left out where the table says nothing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pie_ray.report import figures, multilabel, sections
+
+NAMES = {"evaluation_set": "test", "variant_id": "magnitude-0.90"}
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def summary(**changes: object) -> list[dict[str, object]]:
+    row: dict[str, object] = NAMES | {
+        "num_members": 10,
+        "num_examples": 1000,
+        "num_answers": 1000,
+        "num_pies": 80,
+        "half_pie_fraction": 0.09,
+        "null_pie_fraction": 0.04,
+        "num_significant": 55,
+        "num_significant_pies": 44,
+        "num_testable": 300,
+        "smallest_p_value": 1.08e-5,
+        "is_paired": False,
+        "cie_mean": 0.1234,
+        "cie_std": 0.01,
+        "cie_u_mean": 0.0567,
+        "cie_u_std": np.nan,
+        "null_cie_mean": 0.0789,
+    }
+    return [row | {"variant_id": "dense"}, row | changes]
+
+
+def test_pies_stand_beside_what_chance_would_make() -> None:
+    text = text_of(sections.significance_section(summary()))
+    assert "magnitude-0.90 80 90 40 55 44 300 1e-05 permutation" in text
+    assert "train more members" not in text
+
+
+def test_too_few_members_to_name_an_example_is_said() -> None:
+    text = text_of(sections.significance_section(summary(num_members=5, smallest_p_value=0.0079)))
+    assert "With 5 members a variant no p is below 0.0079" in text
+    paired = text_of(sections.significance_section(summary(smallest_p_value=1.0, is_paired=True)))
+    assert "no p is below" not in paired and "sign flips in pairs" in paired
+
+
+def test_flips_stand_beside_those_of_two_trainings() -> None:
+    pairs = pd.DataFrame([NAMES | {"num_only_variant_right": n, "q_value": q} for n, q in ((10, 0.01), (11, 0.2))])
+    text = text_of(sections.flip_section(summary(), pairs))
+    assert "magnitude-0.90 12.34 % ± 1.00 5.67 % 7.89 % 10.5 1 of 2 by seed" in text
+
+
+def test_scores_come_best_first() -> None:
+    row = NAMES | {"average_precision": 0.3, "recall_at_1_percent": 0.1, "recall_at_5_percent": 0.4}
+    scores = pd.DataFrame(
+        [row | {"score": "vote_entropy", "auroc": 0.8}, row | {"score": "mutual_information", "auroc": 0.9}]
+    )
+    text = text_of(sections.foretelling_section(scores))
+    assert text.index("mutual information across members 0.900") < text.index("entropy of the votes 0.800")
+
+
+def test_classes_are_counted_by_both_rules() -> None:
+    classes = pd.DataFrame(
+        {
+            **NAMES,
+            "class_name": ["cat", "dog", "<bird>"],
+            "p_value": [0.01, 0.04, 0.5],
+            "significant": [True, True, False],
+            "discovered": [True, False, False],
+            "normalised_change": [0.01, 0.02, -0.05],
+            "low": -0.07,
+            "high": -0.03,
+        }
+    )
+    html = sections.class_summary(classes)
+    assert "magnitude-0.90 2 of 3 0.15 1 &lt;bird&gt; −5.0 −7.0 to −3.0" in text_of(html)
+
+
+def group_rows(num: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            **NAMES,
+            "group": [f"g{index}" for index in range(num)],
+            "rate": "false_positive",
+            "num_examples": 100,
+            "is_small": [index == 0 for index in range(num)],
+            "reference": 0.1,
+            "variant": 0.15,
+            "change": np.arange(num) / 100,
+            "low": 0.0,
+            "high": 0.1,
+            "normalised_change": 0.5,
+            "num_pies": 7,
+        }
+    )
+
+
+def test_groups_come_by_their_change_and_small_ones_are_left_out() -> None:
+    text = text_of(sections.group_section(group_rows(30), pd.DataFrame(), summary()))
+    assert "g29 magnitude-0.90 FPR 100 10.0 % 15.0 % +29.0 ±0.0 to +10.0 +50 % 7" in text
+    assert "The 24 largest of 29 changes." in text and " g0 " not in text
+    assert "intervals are too short" not in text
+    assert "intervals are too short" in text_of(
+        sections.group_section(group_rows(3), pd.DataFrame(), summary(num_members=5))
+    )
+
+
+def test_evidence_is_told_of_pies_and_the_rest() -> None:
+    row = NAMES | {
+        "evidence": "label error", "mean_on_pies": 0.41, "mean_on_rest": 0.02, "auroc": 0.7, "p_value": 1e-4, "num_pies": 9,
+    }  # fmt: skip
+    text = text_of(sections.evidence_section(pd.DataFrame([row])))
+    assert "magnitude-0.90 label error 0.41 0.02 0.7 1e-04 9" in text
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda empty: sections.significance_section([]),
+        lambda empty: sections.flip_section([], empty),
+        lambda empty: sections.stability_section(empty, ""),
+        sections.foretelling_section,
+        sections.class_summary,
+        sections.evidence_section,
+        lambda empty: sections.group_section(empty, empty, []),
+        multilabel.attribute_section,
+        lambda empty: multilabel.amplification_section(empty, empty),
+        multilabel.countermeasure_section,
+    ],
+)
+def test_a_section_without_rows_is_left_out(make) -> None:
+    assert make(pd.DataFrame()) == ""
+
+
+def test_stability_is_drawn_with_a_line_a_variant() -> None:
+    sizes = pd.DataFrame(
+        [
+            {
+                "evaluation_set": "test",
+                "variant_id": name,
+                "num_members": size,
+                "jaccard_mean": mean,
+                "jaccard_std": 0.1,
+            }
+            for name, mean in (("magnitude-0.90", 0.5), ("static_int8", np.nan), ("magnitude-0.50", 0.3))
+            for size in (2, 3, 4)
+        ]
+    )
+    svg = figures.stability_panel(sizes).svg
+    assert "magnitude-0.90" in svg and "magnitude-0.50" in svg and "static_int8" not in svg
+    assert figures.stability(sizes).startswith(b"\x89PNG")
