@@ -16,7 +16,8 @@ Columns = dict[str, Any]
 def reference_columns(reference: Subject) -> Columns:
     """The reference's row."""
     shared = _population_columns(reference)
-    return shared | _noise_columns(reference) | {"reference_top1_mean": shared["top1_mean"], "num_pies": 0}
+    itself = {"reference_top1_mean": shared["top1_mean"], "num_pies": 0, "is_paired": False}
+    return shared | _noise_columns(reference) | itself
 
 
 def variant_columns(comparison: Comparison) -> Columns:

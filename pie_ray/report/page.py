@@ -16,6 +16,10 @@ from .rows import REFERENCE_ID, main_set, number, rows_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_CLASS_LEGEND = (
+    '<ul class="legend"><li><i class="bar"></i>p ≤ .05</li><li><i class="faint"></i>not significant</li></ul>'
+)
+
 _LONG_NAME = 12
 """Class names beyond this many letters get wider cards."""
 
@@ -103,8 +107,9 @@ def _figure(panel: figures.PagePanel) -> str:
 
 def _class_section(classes: pd.DataFrame) -> str:
     panels = "".join(_figure(panel) for panel in figures.class_impact_panels(classes).values())
-    drawn = f'<div class="panels">{panels}</div>' if panels else '<p class="muted">No class was compared yet.</p>'
-    return sections.class_section(sections.class_summary(classes) + drawn)
+    if not panels:
+        return sections.class_section('<p class="muted">No class was compared yet.</p>')
+    return sections.class_section(f'{sections.class_summary(classes)}{_CLASS_LEGEND}<div class="panels">{panels}</div>')
 
 
 def _evaluation_sets(summary: pd.DataFrame, evaluation_set: str) -> str:

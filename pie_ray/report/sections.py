@@ -75,9 +75,9 @@ def significance_section(rows: Sequence[Row]) -> str:
     ]
     text = (
         "A PIE can be chance: two trainings of the same network disagree on borderline examples. <i>Half size</i> "
-        "against <i>by chance</i> is like against like. For each example, a permutation test asks whether the answers of "
-        "the two populations differ at all; among the significant ones at most 5 % are expected to be chance (Benjamini-Hochberg "
-        f"over the testable examples).{_too_few(compared)}"
+        "against <i>by chance</i> is like against like. For each example, a permutation test asks whether the answers "
+        "of the two populations differ at all; among the significant ones at most 5 % are expected to be chance "
+        f"(Benjamini-Hochberg over the testable examples).{_too_few(compared)}"
     )
     return section("Compression, or chance?", text, scrolled(table_of(compared, columns)))
 
@@ -184,10 +184,7 @@ def class_section(body: str) -> str:
         "rejects that the class moved as accuracy did (p ≤ .05, as published, not corrected for the number of "
         "classes); the table has the rule that is (q ≤ .05)."
     )
-    legend = (
-        '<ul class="legend"><li><i class="bar"></i>significant</li><li><i class="faint"></i>not significant</li></ul>'
-    )
-    return section("The cost by class", text, legend + body)
+    return section("The cost by class", text, body)
 
 
 def class_summary(classes: pd.DataFrame) -> str:
