@@ -80,8 +80,6 @@ def _add_analyze(commands: Any) -> None:
 
 
 def _analyze(options: argparse.Namespace, console: Console) -> None:
-    from .console import print_tables
-
     own = ("column", "reference", "paired", "output")
     if options.predictions is None:
         given = [f"--{name}" for name in own if getattr(options, name)]
@@ -89,28 +87,29 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
             raise InputError(f"{', '.join(given)}: found without --predictions; accepted only with it")
         if options.results is None:
             raise InputError("results: found none; accepted are a results folder, or --predictions FILE_OR_DIR")
-        analysis = _analyze_results(options, console)
+        _analyze_results(options, console)
     else:
         if options.results is not None:
             raise InputError(f"results: found {options.results} and --predictions; accepted is one of the two")
         if options.address is not None:
             raise InputError("--address: found with --predictions; accepted only with the results of a sweep")
-        analysis = _analyze_predictions(options, console)
-    print_tables(console, analysis)
+        _analyze_predictions(options, console)
 
 
-def _analyze_results(options: argparse.Namespace, console: Console) -> Any:
+def _analyze_results(options: argparse.Namespace, console: Console) -> None:
     from . import stages
+    from .console import print_tables
     from .reporting import analyze_source
 
     results = open_folder(options.results)
     analysis = analyze_source(results, console, address=options.address, evidence=_evidence(options, results))
     stages.track(results, analysis, {}, console)
-    return analysis
+    print_tables(console, analysis)
 
 
-def _analyze_predictions(options: argparse.Namespace, console: Console) -> Any:
+def _analyze_predictions(options: argparse.Namespace, console: Console) -> None:
     from .analysis import open_predictions
+    from .console import print_tables
     from .reporting import analyze_source, write_report
     from .store import Storage
 
@@ -124,9 +123,9 @@ def _analyze_predictions(options: argparse.Namespace, console: Console) -> Any:
     )
     analysis = analyze_source(source, console, evidence=_evidence(options, source))
     write_report(source, analysis, {})
+    print_tables(console, analysis)
     root = source.storage.uri.removeprefix("file://")
-    console.print(f"report: {root}/report/index.html", soft_wrap=True)
-    return analysis
+    console.print(f"\n  [dim]report [/]{root}/report/index.html\n  [dim]tables [/]{root}/analysis/", soft_wrap=True)
 
 
 def _mapped_columns(pairs: list[str]) -> Mapping[str, str]:

@@ -220,17 +220,19 @@ def members_table(needed: pd.DataFrame, target: float) -> Table:
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("variant", overflow="fold")
     several_sets = needed["evaluation_set"].nunique() > 1
-    for header in ("members now", "Jaccard now", "needed", "interval", "from"):
+    for header in ("members", "Jaccard", "needed", "interval", "basis"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in needed.to_dict("records"):
         name = f"{row['variant_id']} ({row['evaluation_set']})" if several_sets else row["variant_id"]
         table.add_row(escape(name), f"{row['num_members']:,}", _plain(row["jaccard"], 2), *_needed(row))
     table.caption = (
-        "Jaccard: PIEs that two repetitions share / all PIEs of either\n"
-        "measured where halves of the members reach it, else extrapolated from smaller numbers of members"
+        "Jaccard: PIEs that two repetitions with these members share / all of either\n"
+        "needed: members a population; interval: by every curve that fits\n"
+        "measured: halves of the members get there; else extrapolated"
     )
     table.caption_justify = "left"
     return table
@@ -238,9 +240,11 @@ def members_table(needed: pd.DataFrame, target: float) -> Table:
 
 def _needed(row: dict[Hashable, Any]) -> tuple[str, str, str]:
     if pd.isna(row["num_needed"]):
-        return "–", "", "too few members to tell"
-    interval = "" if pd.isna(row["low"]) or pd.isna(row["high"]) else f"{row['low']:,.0f} to {row['high']:,.0f}"
-    return f"{row['num_needed']:,.0f}", interval, "measured" if row["is_measured"] else "extrapolated"
+        least = "" if pd.isna(row["low"]) else f"{row['low']:,.0f} or more"
+        return "–", least, row["basis"]
+    high = "no limit" if pd.isna(row["high"]) else f"{row['high']:,.0f}"
+    interval = "" if pd.isna(row["low"]) else f"{row['low']:,.0f} to {high}"
+    return f"{row['num_needed']:,.0f}", interval, row["basis"]
 
 
 def _plain(value: float, decimals: int) -> str:

@@ -200,14 +200,14 @@ def test_a_log_beside_objects_has_no_place_of_its_own(tiny_text, overrides, is_l
 STOPPED_IN_THE_BACKGROUND = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from pie_ray import cli
+from pie_ray import analysis_commands, cli
 
 def killed(*_):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(30)
     print("it went on")
 
-cli._track = killed
+analysis_commands._track = killed
 sys.exit(cli.main(["track", "results"]))
 """
 
