@@ -15,6 +15,7 @@ from pie_ray.errors import RecipeError, StoreError
 from pie_ray.member import Workplace, run_member
 from pie_ray.recipe import dump_recipe, parse_recipe
 from pie_ray.redaction import without_secrets
+from pie_ray.reporting import analyze_source
 from pie_ray.store import ParquetSink
 from pie_ray.study import prepare
 from pie_ray.tracking import RecordingTracker, make_tracker
@@ -81,10 +82,10 @@ def test_a_sweep_writes_and_shows_no_credentials(server, tracker, tiny_text, tmp
     for spec in study.plan.members:
         run_member(spec, Workplace(recipe, study.splits, study.storage, ParquetSink(study.storage)))
     results = stages.reopen_results(stages.sweep(recipe, console), recipe)
-    analysis = stages.analyze_results(results, console)
-    artifacts = stages.report_results(results, analysis, console)
+    analysis = analyze_source(results, console)
+    artifacts = stages.report(results, analysis, console)
     outcome = stages.track(results, analysis, artifacts, console)
-    print_results(console, study.storage, analysis, outcome)
+    print_results(console, study.storage, analysis, outcome.ui_hint)
 
     assert tracker.uri == tracking_uri
     assert "recipe.yaml" in study.storage.list_files() and "report/index.html" in study.storage.list_files()

@@ -88,6 +88,10 @@ from .resampling import noise_floor as noise_floor
 from .significance import PermutationTest as PermutationTest
 from .significance import paired_permutation_test as paired_permutation_test
 from .significance import permutation_test as permutation_test
+from .stability import MembersNeeded as MembersNeeded
+from .stability import PieStability as PieStability
+from .stability import members_needed as members_needed
+from .stability import pie_stability as pie_stability
 from .uncertainty import Uncertainty as Uncertainty
 from .uncertainty import uncertainty as uncertainty
 from .uncertainty import vote_entropy as vote_entropy
@@ -107,6 +111,7 @@ __all__ = [
     "GroupImpact",
     "GroupRates",
     "HalfPies",
+    "MembersNeeded",
     "ModalVote",
     "NullCie",
     "Override",
@@ -114,6 +119,7 @@ __all__ = [
     "PermutationMethod",
     "PermutationTest",
     "PieCorrectness",
+    "PieStability",
     "Pies",
     "ReducedAccuracy",
     "Reliability",
@@ -151,6 +157,7 @@ __all__ = [
     "is_uncertain",
     "label_counts",
     "mean_change",
+    "members_needed",
     "modal_labels",
     "modal_vote",
     "noise_floor",
@@ -159,6 +166,7 @@ __all__ = [
     "paired_permutation_test",
     "permutation_test",
     "pie_correctness",
+    "pie_stability",
     "predict_attributes",
     "rarer_values",
     "recall_at_top",

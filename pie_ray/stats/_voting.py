@@ -70,17 +70,6 @@ def add_votes(table: IntArray, predictions: IntArray, *, weight: int) -> None:
         cells[starts + member] += weight
 
 
-def _middle_of_three(ballots: IntArray) -> IntArray:
-    """The median of three members' labels: the mode wherever two of the three voted for it. [examples]"""
-    first, second, third = ballots[0], ballots[len(ballots) // 2], ballots[-1]
-    return np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))
-
-
-def _count(ballots: IntArray, labels: IntArray) -> IntArray:
-    """How many members vote for the label, [examples]."""
-    return (ballots == labels).view(np.uint8).sum(axis=0, dtype=np.min_scalar_type(len(ballots)))
-
-
 def sort_members(ballots: IntArray) -> list[IntArray]:
     """Every example's ballots in ascending order, [members] of [...]; `ballots` is overwritten.
 
@@ -93,6 +82,17 @@ def sort_members(ballots: IntArray) -> list[IntArray]:
         np.maximum(rows[low], rows[high], out=rows[high])
         rows[low], spare = spare, rows[low]
     return rows
+
+
+def _middle_of_three(ballots: IntArray) -> IntArray:
+    """The median of three members' labels: the mode wherever two of the three voted for it. [examples]"""
+    first, second, third = ballots[0], ballots[len(ballots) // 2], ballots[-1]
+    return np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))
+
+
+def _count(ballots: IntArray, labels: IntArray) -> IntArray:
+    """How many members vote for the label, [examples]."""
+    return (ballots == labels).view(np.uint8).sum(axis=0, dtype=np.min_scalar_type(len(ballots)))
 
 
 @cache

@@ -1,13 +1,17 @@
 """Modal labels: the published tie rule, agreement, and vote tables."""
 
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pie_ray.errors import InputError
 from pie_ray.stats import label_counts, modal_labels, modal_vote
+from pie_ray.stats._voting import sort_members
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -23,6 +27,65 @@ PREDICTIONS = np.array(
 
 def random_population(seed, num_members, num_examples, num_classes):
     return np.random.default_rng(seed).integers(0, num_classes, (num_members, num_examples))
+
+
+@st.composite
+def populations(draw):
+    """Predictions and the number of classes; of some examples most members are of one mind, of others they are not."""
+    num_members, num_examples = draw(st.integers(1, 40)), draw(st.integers(1, 30))
+    num_classes = draw(st.sampled_from([1, 2, 3, 10, 256, 257, 1000, 65_536, 65_537]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    # Of the labels that a type holds the last is the one to go wrong.
+    common = rng.choice([0, num_classes - 1, num_classes // 2], num_examples)
+    dissents = rng.random((num_members, num_examples)) < rng.random(num_examples)
+    others = rng.integers(max(0, num_classes - draw(st.integers(1, 5))), num_classes, dissents.shape)
+    return np.where(dissents, others, common), num_classes
+
+
+def vote_by_definition(ballots, tie):
+    """Label, number of votes and whether it ties, of one example."""
+    votes = Counter(ballots.tolist())
+    most = max(votes.values())
+    winners = [label for label, count in votes.items() if count == most]
+    return (max if tie == "largest" else min)(winners), most, len(winners) > 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(populations(), st.sampled_from(["largest", "smallest"]), st.sampled_from([np.uint32, np.int64]))
+def test_equals_the_definition(population, tie, dtype):
+    predictions, num_classes = population
+    predictions = predictions.astype(dtype)
+    predictions.flags.writeable = False
+    vote = modal_vote(predictions, num_classes=num_classes, tie=tie)
+    found = list(zip(vote.labels.tolist(), vote.agreement.tolist(), vote.tied.tolist(), strict=True))
+    expected = [vote_by_definition(ballots, tie) for ballots in predictions.T]
+    assert found == [(label, most / len(predictions), tied) for label, most, tied in expected]
+
+
+@settings(deadline=None, max_examples=30)
+@given(populations(), st.integers(0, 2**32))
+def test_the_order_of_members_and_examples_and_of_memory_plays_no_part(population, seed):
+    predictions, num_classes = population
+    vote = modal_vote(predictions, num_classes=num_classes)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(predictions.shape[1])
+    shuffled = modal_vote(np.asfortranarray(rng.permutation(predictions)[:, order]), num_classes=num_classes)
+    assert np.array_equal(shuffled.labels, vote.labels[order])
+    assert np.array_equal(shuffled.agreement, vote.agreement[order])
+    assert np.array_equal(shuffled.tied, vote.tied[order])
+
+
+@pytest.mark.parametrize("num_members", range(1, 17))
+def test_members_are_sorted(num_members):
+    # Comparing and exchanging sorts everything if it sorts every sequence of zeros and ones (Knuth, 5.3.4, theorem Z).
+    sequences = (np.arange(2**num_members) >> np.arange(num_members)[:, None] & 1).astype(np.uint8)
+    assert np.array_equal(sort_members(sequences.copy()), np.sort(sequences, axis=0))
+
+
+@pytest.mark.parametrize("num_members", [31, 64, 100, 257])
+def test_many_members_are_sorted(num_members):
+    ballots = random_population(0, num_members, 20, 1000)
+    assert np.array_equal(sort_members(ballots.copy()), np.sort(ballots, axis=0))
 
 
 def test_the_largest_of_tied_labels_is_the_mode():
@@ -58,7 +121,7 @@ def test_equals_the_published_rule_example_by_example(num_members, num_classes):
     assert modal_vote(predictions, num_classes=num_classes).tied.tolist() == [len(mode) > 1 for mode in modes]
 
 
-@pytest.mark.parametrize("num_members", [255, 256, 300])
+@pytest.mark.parametrize("num_members", [255, 256, 300, 513, 600])
 def test_many_members_do_not_overflow(num_members):
     predictions = np.ones((num_members, 2), np.uint8)
     predictions[: num_members // 2, 1] = 0

@@ -5,9 +5,20 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pie_ray.errors import InputError
-from pie_ray.stats import PieCorrectness, Pies, find_pies, label_counts, pie_correctness, taxicab
+from pie_ray.stats import (
+    PieCorrectness,
+    Pies,
+    find_pies,
+    find_pies_from_votes,
+    label_counts,
+    modal_vote,
+    pie_correctness,
+    taxicab,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -102,6 +113,30 @@ def test_the_order_of_members_plays_no_part(seed):
 
 def test_a_population_has_no_pies_against_itself():
     assert find_pies(REFERENCE, REFERENCE, num_classes=3).num_pies == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.sampled_from(["largest", "smallest"]))
+def test_one_vote_of_the_reference_serves_every_variant(seed, tie):
+    reference, variant, num_classes = random_populations(seed, equal_size=False)
+    vote = modal_vote(reference, num_classes=num_classes, tie=tie)
+    for population in (variant, reference, variant[:1]):
+        counted = modal_vote(population, num_classes=num_classes, tie=tie)
+        direct = find_pies(reference, population, num_classes=num_classes, tie=tie)
+        assert as_lists(find_pies_from_votes(vote, counted)) == as_lists(direct)
+
+
+def test_what_is_wrong_with_votes_is_named():
+    vote = modal_vote(REFERENCE, num_classes=3)
+    with pytest.raises(InputError, match=r"^variant: found ndarray; accepted is the result of modal_vote$"):
+        find_pies_from_votes(vote, vote.labels)
+    with pytest.raises(InputError, match=r"^reference: found Pies; accepted is the result of modal_vote$"):
+        find_pies_from_votes(find_pies(REFERENCE, VARIANT, num_classes=3), vote)
+    with pytest.raises(InputError) as caught:
+        find_pies_from_votes(vote, modal_vote(VARIANT[:, :4], num_classes=3))
+    assert str(caught.value) == (
+        "variant: found 4 examples where reference has 5; accepted are the same examples in the same order"
+    )
 
 
 def test_pies_are_counted_by_which_mode_is_right():
