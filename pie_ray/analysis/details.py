@@ -23,7 +23,6 @@ def pie_table(comparison: Comparison) -> pd.DataFrame:
     """A row an example whose mode moved or whose votes differ significantly; the most moved first."""
     pies, test, reference = comparison.pies, comparison.test, comparison.reference
     is_kept = pies.is_pie | comparison.is_significant
-    distance = stats.taxicab(reference.predictions, comparison.subject.predictions, num_classes=reference.num_classes)
     columns = {
         "example_id": comparison.by_answer(reference.population.example_ids),
         "key": comparison.by_answer(comparison.examples.keys),
@@ -33,7 +32,6 @@ def pie_table(comparison: Comparison) -> pd.DataFrame:
         "variant_mode": pies.variant_mode,
         "reference_agreement": pies.reference_agreement,
         "variant_agreement": pies.variant_agreement,
-        "taxicab": distance,
         **_changes(comparison),
         "is_pie": pies.is_pie,
         "p_value": test.p_value,
@@ -41,6 +39,9 @@ def pie_table(comparison: Comparison) -> pd.DataFrame:
         "is_significant": comparison.is_significant,
     }
     table = pd.DataFrame(comparison.names | {name: values[is_kept] for name, values in columns.items()})
+    before, after = reference.predictions[:, is_kept], comparison.subject.predictions[:, is_kept]
+    distance = stats.taxicab(before, after, num_classes=reference.num_classes) if is_kept.any() else np.empty(0)
+    table.insert(table.columns.get_loc("variant_agreement") + 1, "taxicab", distance)
     return table.sort_values(["taxicab", "example_id"], ascending=[False, True], kind="stable")
 
 
