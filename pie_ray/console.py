@@ -239,12 +239,13 @@ def members_table(needed: pd.DataFrame, target: float) -> Table:
 
 
 def _needed(row: dict[Hashable, Any]) -> tuple[str, str, str]:
+    basis = "eight members can tell" if row["basis"] == "too few sizes" else row["basis"]
     if pd.isna(row["num_needed"]):
         least = "" if pd.isna(row["low"]) else f"{row['low']:,.0f} or more"
-        return "–", least, row["basis"]
+        return "–", least, basis
     high = "no limit" if pd.isna(row["high"]) else f"{row['high']:,.0f}"
     interval = "" if pd.isna(row["low"]) else f"{row['low']:,.0f} to {high}"
-    return f"{row['num_needed']:,.0f}", interval, row["basis"]
+    return f"{row['num_needed']:,.0f}", interval, basis
 
 
 def _plain(value: float, decimals: int) -> str:
