@@ -100,10 +100,11 @@ def stability_section(stability: pd.DataFrame, figure: str) -> str:
         return ""
     text = (
         "Train both populations again: how many PIEs would be the same? Measured by splitting the members in two sets "
-        "of equal size: shared PIEs over all PIEs of either (Jaccard). "
+        "of equal size: shared PIEs over all PIEs of either (Jaccard). PIEs that are chance alone share up to a third. "
         "<code>pie-ray plan RESULTS --target-jaccard 0.9</code> tells how many members a variant needs."
     )
-    return section("How stable the PIEs are", text, f'<div class="figures">{figure}</div>')
+    beside = f'<div class="beside"><p>{text}</p></div>'
+    return f'<section>\n<h2>How stable the PIEs are</h2>\n<div class="figures">{figure}{beside}</div>\n</section>'
 
 
 # ------------------------------------------------------------------------------------------------- flips, foretelling
@@ -165,7 +166,8 @@ def foretelling_section(foretelling: pd.DataFrame) -> str:
     ]
     text = (
         "Scores that need no compressed network: how uncertain the uncompressed ones are about an example, and how "
-        "well that foretells which examples become PIEs. Examples to look at before anything is compressed."
+        "well that foretells which examples become PIEs. Examples to look at before anything is compressed; borderline "
+        "ones become PIEs by chance, too, so a high figure does not say that compression caused them."
     )
     best = [
         row
