@@ -155,9 +155,7 @@ def test_analysis_is_repeatable_and_reads_back(study):
     for name in TABLES:
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
         written, read = (getattr(tables, name).replace({None: np.nan}) for tables in (first, stored))
-        pd.testing.assert_frame_equal(
-            read, written.reset_index(drop=True), check_dtype=False, check_column_type=False
-        )
+        pd.testing.assert_frame_equal(read, written.reset_index(drop=True), check_dtype=False, check_column_type=False)
 
 
 def test_a_mapper_gives_the_same_tables(study):

@@ -115,7 +115,8 @@ def test_groups_come_by_their_change_and_small_ones_are_left_out() -> None:
 
 def test_evidence_is_told_of_pies_and_the_rest() -> None:
     row = NAMES | {
-        "evidence": "label error", "mean_on_pies": 0.41, "mean_on_rest": 0.02, "auroc": 0.7, "p_value": 1e-4, "num_pies": 9,
+        "evidence": "label error", "mean_on_pies": 0.41, "mean_on_rest": 0.02, "auroc": 0.7, "p_value": 1e-4,
+        "num_pies": 9,
     }  # fmt: skip
     text = text_of(sections.evidence_section(pd.DataFrame([row])))
     assert "magnitude-0.90 label error 0.41 0.02 0.7 1e-04 9" in text
