@@ -72,6 +72,14 @@ def _add_analyze(commands: Any) -> None:
         metavar="VARIANT",
         help="a variant whose members were derived from the reference's members of the same number; may be repeated",
     )
+    own.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="ATTRIBUTE",
+        help="attribute to compare groups by, or several crossed: 'Male & Young'; may be repeated (default: each)",
+    )
+    own.add_argument("--positive-class", metavar="CLASS", help="class whose FPR and FNR are told by group")
     own.add_argument("--output", metavar="FOLDER", help="where tables and report go (default: results/<file's name>)")
     command.set_defaults(command=_analyze)
 
@@ -80,9 +88,9 @@ def _add_analyze(commands: Any) -> None:
 
 
 def _analyze(options: argparse.Namespace, console: Console) -> None:
-    own = ("column", "reference", "paired", "output")
+    own = ("column", "reference", "paired", "group", "positive_class", "output")
     if options.predictions is None:
-        given = [f"--{name}" for name in own if getattr(options, name)]
+        given = [f"--{name.replace('_', '-')}" for name in own if getattr(options, name)]
         if given:
             raise InputError(f"{', '.join(given)}: found without --predictions; accepted only with it")
         if options.results is None:
@@ -109,6 +117,7 @@ def _analyze_results(options: argparse.Namespace, console: Console) -> None:
 
 def _analyze_predictions(options: argparse.Namespace, console: Console) -> None:
     from .analysis import open_predictions
+    from .config import Evaluation
     from .console import print_tables
     from .reporting import analyze_source, write_report
     from .store import Storage
@@ -120,6 +129,7 @@ def _analyze_predictions(options: argparse.Namespace, console: Console) -> None:
         columns=_mapped_columns(options.column),
         reference=options.reference or "dense",
         paired=options.paired,
+        evaluation=Evaluation(groups=tuple(options.group) or None, positive_class=options.positive_class),
     )
     analysis = analyze_source(source, console, evidence=_evidence(options, source))
     write_report(source, analysis, {})

@@ -125,3 +125,25 @@ def test_too_few_members_for_a_plan(tmp_path, monkeypatch, capsys):
 def test_a_plan_needs_an_analysis(tmp_path, capsys):
     assert main(["plan", str(tmp_path)]) == 2
     assert "`pie-ray analyze` writes it" in capsys.readouterr().err
+
+
+def test_groups_and_the_positive_class_can_be_named(predictions_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "analyze",
+        "--predictions",
+        str(predictions_file),
+        "--reference",
+        "fp32",
+        "--column",
+        "prediction=argmax",
+    ]
+    assert main([*command, "--group", "site", "--positive-class", "3"]) == 0
+    groups = load_tables(Storage(str(tmp_path / "results" / "own")))["groups"]
+    assert set(groups["group"]) == {"site=A", "site=B"}
+    assert set(groups["rate"]) == {"error", "false_positive", "false_negative"}
+    capsys.readouterr()
+    assert main([*command, "--group", "age"]) == 2
+    assert "found 'age'; accepted are the attributes of the data: site" in capsys.readouterr().err
+    assert main([*command, "--positive-class", "cat"]) == 2
+    assert "found 'cat'; accepted are 0, 1, 2, 3" in capsys.readouterr().err
