@@ -11,6 +11,7 @@ import psutil
 import pytest
 import ray
 
+from pie_ray.analysis.tables import TABLES
 from pie_ray.cluster.local import ray_session
 from pie_ray.cluster.sink import ActorSink, WriterLostError, start_writers
 from pie_ray.errors import PieRayError
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def left_alone(start_module_sweep):
     found = leave_alone(start_module_sweep)
-    assert len(found.files) == 2 * NUM_MEMBERS + len(("test", "summary", "pies", "classes"))
+    assert len(found.files) == 2 * NUM_MEMBERS + len(("test", *TABLES))
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pie_ray.analysis.tables import TABLES
 from tests.cluster.nodes import Cluster, cluster
 
 pytestmark = pytest.mark.long
@@ -41,9 +42,7 @@ def test_sweep_and_analysis_as_ray_jobs(head, tmp_path, tiny_text):
     analysed = submit(head, working_dir, "jobs/analyze.py", str(results / "tiny"))
     assert analysed.returncode == 0, analysed.stdout + analysed.stderr
     assert "magnitude-0.50" in analysed.stdout
-    assert {path.name for path in results.glob("tiny/analysis/*.parquet")} == {
-        "summary.parquet", "pies.parquet", "classes.parquet",
-    }  # fmt: skip
+    assert {path.stem for path in results.glob("tiny/analysis/*.parquet")} == set(TABLES)
     assert (results / "tiny/report/index.html").exists()
 
 
