@@ -11,11 +11,15 @@ os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pie_ray.config import Recipe
 from pie_ray.recipe import parse_recipe
 
 torch.set_num_threads(1)
+# The same examples every time: what fails on one machine fails on all.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 # Children inherit it ignored where the tests were started in the background, and some are stopped by Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
