@@ -173,5 +173,8 @@ def _plain(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    """A true minus, as figures have it."""
-    return MISSING if math.isnan(value) else f"{value:+.3f}".replace("-", "−")
+    """With its sign, a true minus, as figures have it."""
+    if math.isnan(value):
+        return MISSING
+    text = f"{value:+.3f}"
+    return text.replace("-", "−") if float(text) else f"±{text[1:]}"
