@@ -127,6 +127,18 @@ def test_a_plan_needs_an_analysis(tmp_path, capsys):
     assert "`pie-ray analyze` writes it" in capsys.readouterr().err
 
 
+def test_variants_trained_apart_need_no_members_of_one_name(tmp_path):
+    table = predictions_table().rename(columns={"argmax": "prediction"})
+    table["member"] += 100 * (table["variant"] == "pruned")
+    path = tmp_path / "apart.parquet"
+    table.to_parquet(path)
+    analysis = analyze(open_predictions(str(path), storage=Storage(str(tmp_path / "own")), reference="fp32"))
+    sizes = analysis.stability.groupby("variant_id")["num_members"].apply(list).to_dict()
+    assert sizes == {"int8": [2, 3, 4, 5], "pruned": [2, 3, 4, 5]}
+    assert set(analysis.pairs["variant_id"]) == {"int8"}
+    assert analysis.summary.set_index("variant_id").loc["pruned", "half_pie_fraction"] > 0.05
+
+
 def test_groups_and_the_positive_class_can_be_named(predictions_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = [

@@ -151,10 +151,24 @@ class Comparison:
         variant = set(self.subject.population.seeds)
         return tuple(seed for seed in self.reference.population.seeds if seed in variant)
 
-    def of_common_seeds(self, subject: Subject) -> np.ndarray:
-        """Predictions [common seeds, answers]."""
-        rows = [subject.population.seeds.index(seed) for seed in self.common_seeds]
-        return subject.predictions[rows]
+    @property
+    def is_paired(self) -> bool:
+        """Whether members were derived from members of the reference that are there."""
+        return self.variant.is_paired and bool(self.common_seeds)
+
+    @property
+    def matched(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions [members, answers] of both: of paired members those of common seeds, else all there are."""
+        return self.of_common_seeds if self.is_paired else (self.reference.predictions, self.subject.predictions)
+
+    @property
+    def of_common_seeds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions [common seeds, answers] of both."""
+        before, after = (
+            subject.predictions[[subject.population.seeds.index(seed) for seed in self.common_seeds]]
+            for subject in (self.reference, self.subject)
+        )
+        return before, after
 
     @cached_property
     def pies(self) -> stats.Pies:
@@ -173,10 +187,8 @@ class Comparison:
             "rng": self.subject.rng(f"permutations {self.variant.variant_id}"),
             "num_permutations": self.source.evaluation.num_permutations,
         }
-        if self.variant.is_paired and self.common_seeds:
-            before, after = (self.of_common_seeds(subject) for subject in (self.reference, self.subject))
-            return stats.paired_permutation_test(before, after, **options)
-        return stats.permutation_test(self.reference.predictions, self.subject.predictions, **options)
+        test = stats.paired_permutation_test if self.is_paired else stats.permutation_test
+        return test(*self.matched, **options)
 
     @cached_property
     def q_value(self) -> np.ndarray:
@@ -203,8 +215,7 @@ class Comparison:
         """Members of equal seeds held against each other; None where the populations have none in common."""
         if not self.common_seeds:
             return None
-        before, after = (self.of_common_seeds(subject) for subject in (self.reference, self.subject))
-        return stats.compare_pairs(before, after, self.labels)
+        return stats.compare_pairs(*self.of_common_seeds, self.labels)
 
 
 def load_subject(

@@ -151,8 +151,8 @@ def dense_scores(reference: Subject) -> dict[str, np.ndarray]:
 
 def stability_table(comparison: Comparison) -> pd.DataFrame:
     """A row a number of members: how alike the PIEs of two disjoint repetitions are."""
-    before, after = (comparison.of_common_seeds(subject) for subject in (comparison.reference, comparison.subject))
-    if len(before) < 4:
+    before, after = comparison.matched
+    if min(len(before), len(after)) < 4:
         return pd.DataFrame()
     found = stats.pie_stability(
         before,
@@ -160,7 +160,7 @@ def stability_table(comparison: Comparison) -> pd.DataFrame:
         num_classes=comparison.subject.num_classes,
         rng=comparison.subject.rng("stability"),
         tie=comparison.source.evaluation.tie,
-        is_paired=comparison.variant.is_paired,
+        is_paired=comparison.is_paired,
     )
     return pd.DataFrame(
         comparison.names

@@ -112,11 +112,9 @@ def _impacts(comparison: Comparison, masks: Masks) -> Iterator[tuple[str | None,
     options: dict[str, Any] = {
         "rng": comparison.subject.rng(f"groups {comparison.variant.variant_id}"),
         "alpha": SIGNIFICANCE,
-        "is_paired": comparison.variant.is_paired,
+        "is_paired": comparison.is_paired,
     }
-    before, after = comparison.reference.predictions, comparison.subject.predictions
-    if options["is_paired"]:
-        before, after = (comparison.of_common_seeds(subject) for subject in (comparison.reference, comparison.subject))
+    before, after = comparison.matched
     labels, names = comparison.labels, comparison.source.class_names
     if not comparison.source.is_multilabel:
         yield (

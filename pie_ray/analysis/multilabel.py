@@ -134,7 +134,7 @@ def _measures(case: _Case, subject: Subject) -> dict[str, np.ndarray]:
             predictions, case.labels, stats.rarer_values(case.training_facts.labels.astype(bool))
         ),
     }
-    return {name: _known_mean(values) for name, values in per_member.items()}
+    return {name: pd.DataFrame(values).mean().to_numpy() for name, values in per_member.items()}
 
 
 def _amplification_table(case: _Case) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def _amplification_table(case: _Case) -> pd.DataFrame:
             "training_rate_without": case.training.without_category.ravel(),
             "reference_amplification": before.mean.ravel(),
             "amplification": after.mean.ravel(),
-            "amplification_std": _spread(after.value).ravel(),
+            "amplification_std": pd.DataFrame(after.value.reshape(len(after.value), -1)).std().to_numpy(),
             "change": (after.mean - before.mean).ravel(),
             "reason": after.reason.ravel(),
         }
@@ -250,19 +250,3 @@ def _cells(case: _Case) -> dict[str, Any]:
         "attribute": np.repeat(np.asarray(case.attributes, object), len(case.category_names)),
         "category": np.tile(np.asarray(case.category_names, object), len(case.attributes)),
     }
-
-
-def _known_mean(per_member: np.ndarray) -> np.ndarray:
-    """Mean over the members that are not NaN; NaN where none is."""
-    known = ~np.isnan(per_member)
-    num_known = known.sum(axis=0)
-    total = np.where(known, per_member, 0).sum(axis=0)
-    return np.divide(total, num_known, out=np.full(total.shape, np.nan), where=num_known > 0)
-
-
-def _spread(per_member: np.ndarray) -> np.ndarray:
-    """Standard deviation over the members that are not NaN; NaN for fewer than two."""
-    mean = _known_mean(per_member)
-    num_known = (~np.isnan(per_member)).sum(axis=0)
-    squares = _known_mean((per_member - mean) ** 2) * num_known
-    return np.sqrt(np.divide(squares, num_known - 1, out=np.full(squares.shape, np.nan), where=num_known > 1))

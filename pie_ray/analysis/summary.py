@@ -85,19 +85,20 @@ def _pie_columns(comparison: Comparison) -> Columns:
 def _half_columns(comparison: Comparison) -> Columns:
     """PIEs between a half of the reference and a half of the variant: what the noise floor is to be held against.
 
-    NaN for populations of one member, and where the seeds that are complete differ.
+    NaN for populations of one member, and where members of one side are missing: halves of another size than the noise
+    floor's are not like it.
     """
-    reference, subject = comparison.reference, comparison.subject
-    if reference.population.seeds != subject.population.seeds or reference.num_members < 2:
+    before, after = comparison.matched
+    if not len(before) == len(after) == comparison.reference.num_members >= 2:
         return {"half_pie_fraction": np.nan, "half_pie_std": np.nan}
-    halves = subject.halves(stats.half_pies, reference.predictions, subject.predictions)
+    halves = comparison.subject.halves(stats.half_pies, before, after)
     return {"half_pie_fraction": halves.mean, "half_pie_std": halves.std}
 
 
 def _significance_columns(comparison: Comparison) -> Columns:
     is_significant = comparison.is_significant
     return {
-        "is_paired": comparison.variant.is_paired,
+        "is_paired": comparison.is_paired,
         "num_testable": int(comparison.test.testable(SIGNIFICANCE).sum()),
         "num_significant": int(is_significant.sum()),
         "num_significant_pies": int((is_significant & comparison.pies.is_pie).sum()),

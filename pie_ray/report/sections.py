@@ -227,6 +227,7 @@ def group_section(groups: pd.DataFrame, gaps: pd.DataFrame, summary_rows: Sequen
     rows.sort(key=lambda row: -abs(row["change"]))
     columns: list[Column] = [
         ("Variant", "", lambda row: escape(str(row["variant_id"]))),
+        *_attribute_column(rows),
         ("Rate", "", lambda row: RATES.get(row["rate"], str(row["rate"]))),
         ("Examples", "", lambda row: count(number(row, "num_examples"))),
         ("Reference", "", lambda row: percent(number(row, "reference"))),
@@ -243,11 +244,17 @@ def group_section(groups: pd.DataFrame, gaps: pd.DataFrame, summary_rows: Sequen
     return section("The cost by group", text, body)
 
 
+def _attribute_column(rows: Sequence[Row]) -> list[Column]:
+    """What multi-label rows are about; nothing of classes."""
+    return [("Attribute", "", lambda row: escape(str(row["attribute"])))] if "attribute" in rows[0] else []
+
+
 def _gap_table(gaps: pd.DataFrame) -> str:
     rows = rows_of(gaps)
     if not rows:
         return ""
     columns: list[Column] = [
+        *_attribute_column(rows),
         ("Worst before", "group of the highest error", lambda row: escape(str(row["reference_worst"]))),
         ("Gap before", "highest minus lowest error", lambda row: points(number(row, "reference_gap"))),
         ("Worst after", "", lambda row: escape(str(row["variant_worst"]))),

@@ -113,6 +113,21 @@ def test_groups_come_by_their_change_and_small_ones_are_left_out() -> None:
     )
 
 
+def test_groups_of_several_attributes_name_the_attribute() -> None:
+    gaps = pd.DataFrame(
+        [
+            NAMES
+            | {
+                "attribute": "Smiling", "reference_worst": "g1", "variant_worst": "g2", "reference_gap": 0.1,
+                "variant_gap": 0.2, "change": 0.1, "low": 0.0, "high": 0.2,
+            }
+        ]
+    )  # fmt: skip
+    text = text_of(sections.group_section(group_rows(2).assign(attribute="Smiling"), gaps, summary()))
+    assert "g1 magnitude-0.90 Smiling FPR" in text
+    assert "magnitude-0.90 Smiling g1 +10.0 g2 +20.0 +10.0 ±0.0 to +20.0" in text
+
+
 def test_evidence_is_told_of_pies_and_the_rest() -> None:
     row = NAMES | {
         "evidence": "label error", "mean_on_pies": 0.41, "mean_on_rest": 0.02, "auroc": 0.7, "p_value": 1e-4,
