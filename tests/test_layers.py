@@ -42,18 +42,23 @@ ALLOWED = {
         "models",
         "records",
         "store",
+        "prepared",
         "training",
         "suites",
     },
     "analysis": {"config", "errors", "identity", "recipe", "records", "stats", "store"},
-    "study": {"config", "data", "errors", "identity", "models", "recipe", "store", "suites"},
-    "suites": {"config", "data"},
+    "prepared": {"config", "data", "errors", "store"},
+    "study": {"config", "data", "errors", "identity", "models", "recipe", "store"},
+    "suites": {"config"},
 }
 HOMES = {
     "ray": {"cluster"},
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
-    "torch": {"data", "models", "compress", "training", "checkpoint", "member", "study", "cluster"},
+    "imagecorruptions": {"data"},
+    "cv2": {"data"},
+    "skimage": {"data"},
+    "torch": {"data", "models", "compress", "training", "checkpoint", "member", "prepared", "study", "cluster"},
     "rich": {"analysis_commands", "cli", "console", "job_commands", "reporting", "stages"},
 }
 

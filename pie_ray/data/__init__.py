@@ -11,29 +11,38 @@ from typing import Any
 
 from ..config import Data
 from ..errors import DataError
-from .cache import cached_splits
+from .cache import cache_folder, cached_splits
 from .celeba import celeba_source
 from .decode import decode_splits
 from .digits import digits_source
+from .evaluation_images import EvaluationImages, Pixels, as_they_are
 from .fashion_mnist import fashion_mnist_source
 from .image_folder import image_folder_source
 from .image_set import ChannelStatistics, ImageSet, Measured, Splits, channel_statistics
 from .parquet import parquet_source
 from .published import Encoded, Published, PublishedSplit, Source
+from .suites import Suites, open_suites, suite_fingerprint
 from .torchvision_sets import torchvision_source
 
 __all__ = [
     "SOURCES",
     "ChannelStatistics",
     "Encoded",
+    "EvaluationImages",
     "ImageSet",
     "Measured",
+    "Pixels",
     "Published",
     "PublishedSplit",
     "Source",
     "Splits",
+    "Suites",
+    "as_they_are",
+    "cache_folder",
     "channel_statistics",
     "load_splits",
+    "open_suites",
+    "suite_fingerprint",
 ]
 
 SOURCES: dict[str, Callable[[Any], Source]] = {

@@ -30,11 +30,10 @@ def cached_splits(
 ) -> Splits:
     """The entry for `config` and `files`; where there is none, what `decode` returns, which is then kept.
 
-    `cache` is the folder of all entries; None is $XDG_CACHE_HOME/pie_ray, or ~/.cache/pie_ray. Warns where an entry
-    cannot be read or kept.
+    `cache` is the folder of all entries (see `cache_folder`). Warns where an entry cannot be read or kept.
     """
     name = _entry_name(config, files)
-    entry = _cache_folder(cache) / name
+    entry = cache_folder(cache) / name
     found = _read(entry)
     if found is not None:
         return found
@@ -46,7 +45,8 @@ def cached_splits(
     return splits
 
 
-def _cache_folder(cache: str | None) -> Path:
+def cache_folder(cache: str | None) -> Path:
+    """The folder that a recipe's `execution.cache` names; None is $XDG_CACHE_HOME/pie_ray, or ~/.cache/pie_ray."""
     if cache is not None:
         return Path(cache).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")

@@ -61,6 +61,18 @@ def decode_splits(published: Published, config: AbstractData) -> Splits:
     return Splits(train, test, decode(published.validation, num_validation, "data.num_test"))
 
 
+def decode_rows(split: PublishedSplit, rows: Int64Array, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """uint8 [rows, channels, size, size]: the split's images in another data set's shape, channels x size x size.
+
+    Colour becomes grey or grey colour; the shorter side is made `size`, from larger or smaller, and the centre cropped.
+    Raises DataError for an image that cannot be read (with file and row).
+    """
+    channels, size, _ = image_shape
+    if len(rows) == 0:
+        return np.empty((0, *image_shape), dtype=np.uint8)
+    return _decode_images(split, rows, _Format("L" if channels == 1 else "RGB", size))
+
+
 def _choose_rows(split: PublishedSplit, num_wanted: int | None, field_name: str) -> Int64Array:
     """A fixed random subset in the published order; a smaller one is part of a larger one."""
     if num_wanted is None:
