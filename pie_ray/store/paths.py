@@ -9,6 +9,9 @@
     drivers/<id>.json                                     who drives the sweep, while it runs (see `lease`)
     analysis/<table>.parquet  analysis/figures/<name>.png
     report/index.html
+
+`<storage>/_images/`, shared by all sweeps of a storage
+    <fingerprint of an evaluation set>/<first row>.parquet
 """
 
 from __future__ import annotations
@@ -20,10 +23,14 @@ REPORT = "report/index.html"
 CHECKPOINTS = "checkpoints"
 MEMBERS = "members"
 DRIVERS = "drivers"
+EXAMPLES = "examples"
+
+IMAGES = "_images"
+"""No sweep has this name: theirs begin with a letter or a digit."""
 
 
 def examples(evaluation_set: str) -> str:
-    return f"examples/{evaluation_set}.parquet"
+    return f"{EXAMPLES}/{evaluation_set}.parquet"
 
 
 def checkpoint(variant_id: str, seed: int) -> str:
@@ -45,6 +52,11 @@ def member(variant_id: str, seed: int) -> str:
 
 def driver(driver_id: str) -> str:
     return f"{DRIVERS}/{driver_id}.json"
+
+
+def image_part(fingerprint: str, start: int) -> str:
+    """Relative to `IMAGES`."""
+    return f"{fingerprint}/{start:08d}.parquet"
 
 
 def table(name: str) -> str:
