@@ -128,7 +128,7 @@ def run(recipe: Recipe) -> Stopwatch:
 
     study = prepare(recipe)
     stopwatch = Stopwatch()
-    run_sweep(recipe, study.plan, study.storage, ["clean"], stopwatch)
+    run_sweep(recipe, study.plan, study.storage, study.plan.members, stopwatch)
     return stopwatch
 
 

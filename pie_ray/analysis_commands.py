@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .analysis import Evidence, PopulationSource, Results
 
-_RESULTS = "<storage>/<sweep name>, a folder or an s3:// or gs:// address"
+RESULTS = "<storage>/<sweep name>, a folder or an s3:// or gs:// address"
 
 
 def add_analysis_commands(commands: Any) -> None:
@@ -24,11 +24,11 @@ def add_analysis_commands(commands: Any) -> None:
         ("track", _track, "complete the log of a results folder, after a tracking server was down"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("results", help=_RESULTS)
+        command.add_argument("results", help=RESULTS)
         command.set_defaults(command=function)
     text = "how many members a variant's PIEs need: measured where there are enough, else extrapolated"
     command = commands.add_parser("plan", help=text, description=text)
-    command.add_argument("results", help=f"{_RESULTS}, that was analysed")
+    command.add_argument("results", help=f"{RESULTS}, that was analysed")
     command.add_argument(
         "--target-jaccard",
         type=float,
@@ -42,7 +42,7 @@ def add_analysis_commands(commands: Any) -> None:
 def _add_analyze(commands: Any) -> None:
     text = "compare every variant with the reference and write the result tables"
     command = commands.add_parser("analyze", help=text, description=text)
-    command.add_argument("results", nargs="?", help=_RESULTS)
+    command.add_argument("results", nargs="?", help=RESULTS)
     command.add_argument("--address", help="Ray cluster to compute on; without one, this process computes")
     command.add_argument(
         "--evidence",

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .analysis_commands import add_analysis_commands
+from .analysis_commands import RESULTS, add_analysis_commands
 from .errors import InputError, PieRayError
 from .job_commands import add_job_commands
-from .recipe_options import add_recipe_options, recipe_of
+from .recipe_options import add_recipe_options, add_set_option, recipe_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,12 +57,28 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text)
         add_recipe_options(command)
-        command.add_argument("--address", help="Ray cluster to run on; without one, Ray is started on this machine")
-        command.add_argument("--verbose", action="store_true", help="let Ray and its workers print")
+        _add_cluster_options(command)
         command.set_defaults(command=function)
+    text = "predict with the members of a finished sweep on further evaluation sets, then analysis and report"
+    command = commands.add_parser("evaluate", help=text, description=text)
+    command.add_argument("results", help=RESULTS)
+    command.add_argument(
+        "suites",
+        nargs="?",
+        help="YAML file with suites by name, or a recipe that has them under evaluation.suites; without one, those "
+        "that the results were begun with",
+    )
+    add_set_option(command, "evaluation.suites.corruptions.severities=[1,3]")
+    _add_cluster_options(command)
+    command.set_defaults(command=_evaluate)
     add_analysis_commands(commands)
     add_job_commands(commands)
     return parser
+
+
+def _add_cluster_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--address", help="Ray cluster to run on; without one, Ray is started on this machine")
+    command.add_argument("--verbose", action="store_true", help="let Ray and its workers print")
 
 
 # Heavy imports wait for the command that needs them, so that --help and a mistaken recipe answer at once.
@@ -74,6 +90,21 @@ def _sweep(options: argparse.Namespace, console: Console) -> None:
     sweep(recipe_of(options), console, address=options.address, verbose=options.verbose)
 
 
+def _evaluate(options: argparse.Namespace, console: Console) -> None:
+    from .errors import SweepError
+    from .stages import evaluate, recipe_with_suites
+
+    recipe = recipe_with_suites(options.results, options.suites, options.set)
+    failure = None
+    try:
+        evaluate(recipe, console, address=options.address, verbose=options.verbose)
+    except SweepError as error:
+        failure = error
+    _finish(recipe, console, options.address)
+    if failure is not None:
+        raise failure
+
+
 def _run(options: argparse.Namespace, console: Console) -> None:
     from . import stages
     from .errors import SweepError
@@ -81,22 +112,22 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     recipe = recipe_of(options)
     failure = None
     try:
-        storage = stages.sweep(recipe, console, address=options.address, verbose=options.verbose)
+        stages.sweep(recipe, console, address=options.address, verbose=options.verbose)
     except SweepError as error:
         # The table of what is complete is worth more than none; the failure still decides the exit code.
-        from .study import results_storage
-
-        failure, storage = error, results_storage(recipe)
-    _finish(storage, recipe, console, options.address)
+        failure = error
+    _finish(recipe, console, options.address)
     if failure is not None:
         raise failure
 
 
-def _finish(storage: Any, recipe: Any, console: Console, address: str | None) -> None:
+def _finish(recipe: Any, console: Console, address: str | None) -> None:
     from . import stages
     from .console import print_results
     from .reporting import analyze_source
+    from .study import results_storage
 
+    storage = results_storage(recipe)
     results = stages.reopen_results(storage, recipe)
     analysis = analyze_source(results, console, address=address)
     artifacts = stages.report(results, analysis, console)

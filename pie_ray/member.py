@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from .compress.masks import measure_sparsity, prunable_weights
 from .compress.pruning import GradualMagnitudePruning
 from .compress.quantization import QuantizedNetwork, quantize, restore
 from .config import Recipe
-from .data import Splits
+from .data import EvaluationImages, Splits, Suites, open_suites
 from .errors import NonFiniteLossError
 from .identity import MemberSpec
 from .models import build_network
+from .prepared import PreparedImages
 from .records import MemberRecord
 from .store import (
     Sink,
@@ -29,10 +31,12 @@ from .store import (
     paths,
     prediction_batch,
     read_checkpoint,
+    read_record,
+    stored_top1,
     write_checkpoint,
     write_record,
 )
-from .suites import evaluation_suites, keeps_logits
+from .suites import keeps_logits
 from .training import Batches, Normalise, choose_device, predict, train
 
 NUM_CALIBRATION_IMAGES = 100
@@ -49,6 +53,16 @@ class Workplace:
     splits: Splits
     storage: Storage
     sink: Sink
+
+    @cached_property
+    def suites(self) -> Suites:
+        """The evaluation sets. Raises DataError where a suite's files are not as they should be."""
+        return open_suites(self.recipe.evaluation.suites, self.splits)
+
+    @cached_property
+    def prepared(self) -> PreparedImages:
+        """Where the images of evaluation sets lie that were made once for all members."""
+        return PreparedImages(self.recipe.execution)
 
     def skeleton(self, seed: int) -> nn.Module:
         """The recipe's network with its initial weights for `seed`."""
@@ -72,6 +86,7 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
     forward, facts, num_bytes, was_made = _obtain(spec, workplace, device, on_epoch)
     train_seconds = time.perf_counter() - started if was_made else None
 
+    earlier = read_record(workplace.storage, spec)
     started = time.perf_counter()
     top1 = evaluate_member(spec, forward, workplace, device)
     record = MemberRecord(
@@ -89,7 +104,7 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
         checkpoint_bytes=num_bytes,
         train_loss=facts.train_loss,
         top1=top1,
-        train_seconds=train_seconds,
+        train_seconds=earlier.train_seconds if earlier else train_seconds,
         evaluate_seconds=time.perf_counter() - started,
         device=facts.device,
         precision=facts.precision,
@@ -102,40 +117,64 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
 def evaluate_member(
     spec: MemberSpec, forward: Callable[[Tensor], Tensor], workplace: Workplace, device: torch.device
 ) -> dict[str, float]:
-    """Send the member's predictions on every suite to the sink; return the share of correct ones by set.
+    """Send the member's predictions to the sink, on those suites that the storage has none of yet.
 
-    Of attributes learned jointly it is the share over examples and attributes, at a threshold of 0.
+    Returns the share of correct ones by evaluation set; of attributes learned jointly it is the share over examples and
+    attributes, at a threshold of 0.
     """
-    train_set, evaluation = workplace.splits.train, workplace.recipe.evaluation
-    top1 = {}
-    for suite, image_sets in evaluation_suites(workplace.splits).items():
-        num_rows = sum(len(images) for images in image_sets.values())
-        store_logits = keeps_logits(evaluation, suite, train_set.num_classes)
-        with workplace.sink.open(spec, suite, num_rows) as predictions:
-            for name, image_set in image_sets.items():
-                num_correct = 0
-                batches = predict(
-                    forward,
-                    image_set.images,
-                    statistics=train_set.channel_statistics,
-                    batch_size=evaluation.batch_size,
-                    device=device,
-                )
-                for rows, logits in batches:
-                    labels = image_set.labels[rows]
-                    predicted = logits > 0 if image_set.is_multilabel else logits.argmax(1)
-                    num_correct += int((predicted == labels).sum())
-                    batch = prediction_batch(
-                        name,
-                        image_set.example_ids[rows],
-                        labels.numpy(),
-                        logits.numpy(),
-                        store_logits=store_logits,
-                    )
-                    predictions.write(batch)
-                top1[name] = num_correct / image_set.labels.numel()
-            predictions.commit()
+    top1: dict[str, float] = {}
+    for suite, sets in workplace.suites.items():
+        examples = {images.name: (images.example_ids, images.labels.numpy()) for images in sets}
+        stored = stored_top1(workplace.storage, spec, suite, examples)
+        top1 |= _evaluate_suite(spec, suite, forward, workplace, device) if stored is None else stored
     return top1
+
+
+def _evaluate_suite(
+    spec: MemberSpec, suite: str, forward: Callable[[Tensor], Tensor], workplace: Workplace, device: torch.device
+) -> dict[str, float]:
+    sets = workplace.suites[suite]
+    store_logits = keeps_logits(workplace.recipe.evaluation, suite, workplace.splits.train.num_classes)
+    top1 = {}
+    with workplace.sink.open(spec, suite, sum(map(len, sets))) as predictions:
+        for images in sets:
+            num_correct = 0
+            for rows, logits in _predict(images, forward, workplace, device):
+                labels = images.labels[rows]
+                predicted = logits > 0 if images.is_multilabel else logits.argmax(1)
+                num_correct += int((predicted == labels).sum())
+                batch = prediction_batch(
+                    images.name, images.example_ids[rows], labels.numpy(), logits.numpy(), store_logits=store_logits
+                )
+                predictions.write(batch)
+            top1[images.name] = num_correct / images.labels.numel()
+        predictions.commit()
+    return top1
+
+
+def _predict(
+    images: EvaluationImages, forward: Callable[[Tensor], Tensor], workplace: Workplace, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and float32 logits [rows, outputs] of a whole set, in order; of one part's images at a time."""
+    for part, pixels in workplace.prepared.read(images):
+        batches = predict(
+            forward,
+            pixels,
+            statistics=workplace.splits.train.channel_statistics,
+            batch_size=workplace.recipe.evaluation.batch_size,
+            device=device,
+        )
+        for rows, logits in batches:
+            yield slice(part.start + rows.start, part.start + rows.stop), _among(logits, images.among)
+
+
+def _among(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """Logits [rows, classes] that choose among some classes only: the others' probability is zero."""
+    if classes is None:
+        return logits
+    restricted = torch.full_like(logits, torch.finfo(logits.dtype).min)
+    restricted[:, list(classes)] = logits[:, list(classes)]
+    return restricted
 
 
 # ------------------------------------------------------------------------------------------- train, derive, restore

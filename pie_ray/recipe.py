@@ -34,12 +34,15 @@ def load_recipe(path: str | None, overrides: Sequence[str] = ()) -> Recipe:
     """
     if path is None:
         return parse_recipe(embedded_recipe(), overrides, source="the embedded recipe")
+    return parse_recipe(_read_text(path, "recipe"), overrides, source=path)
+
+
+def _read_text(path: str, what: str) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RecipeError(f"cannot read the recipe {path}: {reason}; expected a YAML file") from error
-    return parse_recipe(text, overrides, source=path)
+        raise RecipeError(f"cannot read the {what} {path}: {reason}; expected a YAML file") from error
 
 
 def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -> Recipe:
@@ -47,6 +50,10 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
     raw = _parse_yaml(text, source)
     if not isinstance(raw, dict):
         raise RecipeError(f"{source}: found {_kind_of(raw)}, expected a mapping with the keys {_names(Recipe)}")
+    return _validated(raw, overrides, source)
+
+
+def _validated(raw: dict[str, Any], overrides: Sequence[str], source: str) -> Recipe:
     for override in overrides:
         _apply(raw, override)
     try:
@@ -55,6 +62,30 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
     except ValidationError as error:
         lines = sorted({_explain(details, raw) for details in _root_causes(error.errors())})
         raise RecipeError(f"{source}: {len(lines)} mistake{'s' * (len(lines) > 1)}\n  " + "\n  ".join(lines)) from error
+
+
+def with_suites(recipe_text: str, suites_path: str | None, overrides: Sequence[str]) -> Recipe:
+    """A recipe with the suites of a file beside its own: a mapping of them by name, or a recipe that has them.
+
+    Raises RecipeError as `load_recipe` does.
+    """
+    raw, source = _parse_yaml(recipe_text, "the results' recipe"), suites_path or "the results' recipe"
+    if suites_path is not None:
+        evaluation = raw.setdefault("evaluation", {})
+        evaluation["suites"] = {**evaluation.get("suites", {}), **_read_suites(suites_path)}
+    return _validated(raw, overrides, source)
+
+
+def _read_suites(path: str) -> dict[str, Any]:
+    found = _parse_yaml(_read_text(path, "file of suites"), path)
+    for key in ("evaluation", "suites"):
+        inner = found.get(key) if isinstance(found, dict) else None
+        # A suite may be called so; it has a kind.
+        if isinstance(inner, dict) and "kind" not in inner:
+            found = inner
+    if not isinstance(found, dict) or not found:
+        raise RecipeError(f"{path}: found {_kind_of(found)}, expected suites by name, or a recipe that has them")
+    return found
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -177,10 +208,12 @@ def _explain(details: ErrorDetails, raw: Any) -> str:
 
 def _path(location: tuple[int | str, ...], raw: Any) -> str:
     """The field's path as the user wrote it: without the tags that pydantic puts in for the alternatives."""
-    parts, value = [], raw
-    for position, key in enumerate(location):
-        is_tag = isinstance(value, dict) and key not in value and value.get("kind") == key
-        if is_tag and position < len(location):
+    parts, value, is_entered = [], raw, True
+    for key in location:
+        # A field may be called as the alternative it belongs to; the tag comes first.
+        is_tag = is_entered and isinstance(value, dict) and value.get("kind") == key
+        is_entered = not is_tag
+        if is_tag:
             continue
         parts.append(str(key))
         try:
@@ -216,13 +249,23 @@ def _annotation_at(location: tuple[int | str, ...]) -> Any:
         tagged = [m for m in models if "kind" in m.model_fields and key in get_args(m.model_fields["kind"].annotation)]
         if isinstance(key, int):
             continue
-        if tagged and (len(models) > 1 or key not in models[0].model_fields):
+        values = _values_of(annotation)
+        if values is not None:
+            annotation = values
+        elif tagged and (len(models) > 1 or key not in models[0].model_fields):
             annotation = tagged[0]
         elif len(models) == 1 and key in models[0].model_fields:
             annotation = models[0].model_fields[key].annotation
         else:
             return None
     return annotation
+
+
+def _values_of(annotation: Any) -> Any:
+    """What a mapping with keys of the user's choice holds; None of anything else."""
+    if get_origin(annotation) is Annotated:
+        return _values_of(get_args(annotation)[0])
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 def add_recipe_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", nargs="?", help="YAML file; without one, the embedded recipe")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, e.g. training.epochs=5"
-    )
+    add_set_option(command, "training.epochs=5")
     command.add_argument("--storage", help="folder or s3:// or gs:// address for results (execution.storage)")
+
+
+def add_set_option(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=f"override a field, e.g. {example}"
+    )
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

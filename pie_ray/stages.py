@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,15 +13,16 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from .analysis import Analysis, Results, open_results
+from .analysis import CORRUPTION, Analysis, Results, kind_of, open_results
 from .config import Recipe
-from .console import ConsoleObserver, print_plan
-from .data import load_splits
+from .console import ConsoleObserver, images_progress, print_plan
+from .data import Splits, load_splits, open_suites
 from .errors import DataError, StorageError, SweepError
 from .identity import MemberSpec, Plan
-from .recipe import dump_recipe
+from .prepared import PreparedImages
+from .recipe import dump_recipe, with_suites
 from .reporting import logged_metrics, table_artifacts, write_report
-from .store import Storage, hold_lease, remove_leftovers
+from .store import Storage, hold_lease, paths, remove_leftovers
 from .study import Study, begin, design, is_begun
 from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
 
@@ -45,23 +47,60 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
     return study.storage
 
 
-def _complete(study: Study, console: Console, address: str | None, verbose: bool) -> None:
+def recipe_with_suites(results: str, suites_file: str | None, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a results folder, with the suites of a file beside its own; results go where they lie.
+
+    Raises StoreError where the folder holds no results, RecipeError for the file or the overrides.
+    """
+    storage = open_results(Storage(results)).storage
+    parent, name = storage.place
+    where = [f"execution.storage={json.dumps(parent)}", f"name={json.dumps(name)}"]
+    return with_suites(storage.read_bytes(paths.RECIPE).decode(), suites_file, [*overrides, *where])
+
+
+def evaluate(recipe: Recipe, console: Console, *, address: str | None = None, verbose: bool = False) -> Storage:
+    """Predict with the members that are trained already on every suite of the recipe that they lack; trains none.
+
+    Returns the results folder. Raises what `sweep` does, and StoreError where there is no such sweep.
+    """
+    study = design(recipe)
+    open_results(study.storage)
+    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)):
+        remove_leftovers(study.storage)
+        begin(study)
+        _complete(study, console, address, verbose, trains=False)
+    return study.storage
+
+
+def _complete(study: Study, console: Console, address: str | None, verbose: bool, *, trains: bool = True) -> None:
     print_plan(console, study)
     results = reopen_results(study.storage, study.recipe)
     tracker = start_tracker(results)
     for record in results.records:
         tracker.log_member(record)
-    if not results.missing:
-        console.print(f"All {len(study.plan.members)} members are complete: nothing to train.")
+    plan = results.plan if trains else _trained(results, console)
+    missing = [spec for spec in plan.members if spec.member_id not in results.found.records]
+    if not missing:
+        console.print(f"All {len(plan.members)} members are complete: nothing to {'train' if trains else 'predict'}.")
         _finish_tracking(tracker, results, console)
         return
     try:
-        _sweep_missing(study, list(results.manifest.suites), console, tracker, address, verbose)
+        _sweep_missing(study, plan, missing, console, tracker, address, verbose)
     finally:
         # Where the storage failed the sweep, what is known of it must do.
         with suppress(StorageError):
             results = open_results(study.storage.with_patience(SECONDS_FOR_THE_END))
         _finish_tracking(tracker, results, console)
+
+
+def _trained(results: Results, console: Console) -> Plan:
+    """The plan without the members that would have to be trained."""
+    made = results.found.made
+    trained = tuple(s for s in results.plan.members if s.member_id in made and made[s.member_id].checkpoint_bytes)
+    num_untrained = len(results.plan.members) - len(trained)
+    if num_untrained:
+        console.print(f"[yellow]{num_untrained} members are not trained yet:[/] `pie-ray sweep` makes them.")
+    return replace(results.plan, members=trained)
 
 
 def reopen_results(storage: Storage, recipe: Recipe) -> Results:
@@ -71,8 +110,15 @@ def reopen_results(storage: Storage, recipe: Recipe) -> Results:
 
 
 def _sweep_missing(
-    study: Study, suites: Sequence[str], console: Console, tracker: Tracker, address: str | None, verbose: bool
+    study: Study,
+    plan: Plan,
+    missing: Sequence[MemberSpec],
+    console: Console,
+    tracker: Tracker,
+    address: str | None,
+    verbose: bool,
 ) -> None:
+    """Complete `missing` of the members in `plan`, which may be a part of the study's."""
     from .cluster.local import ray_session
 
     with ray_session(address, verbose=verbose) as is_private:
@@ -80,12 +126,30 @@ def _sweep_missing(
         from .cluster.sweep import run_sweep
 
         check_fits(study.recipe.execution, is_private=is_private)
+        _prepare_images(study, console)
         with ConsoleObserver(console, on_done=tracker.log_member) as observer:
-            outcome = run_sweep(study.recipe, study.plan, study.storage, suites, observer)
+            outcome = run_sweep(study.recipe, plan, study.storage, missing, observer)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.failed or outcome.unreachable:
-        raise SweepError(_failures(study.plan, outcome.failed, outcome.unreachable))
+        raise SweepError(_failures(plan, outcome.failed, outcome.unreachable))
+
+
+def _prepare_images(study: Study, console: Console) -> None:
+    """Make the images of evaluation sets that the storage lacks: once, for all members and sweeps."""
+    sets = [images for suite in study.suites.values() for images in suite if not images.is_in_memory]
+    if not sets:
+        return
+    from .cluster.preparation import prepare_images
+
+    prepared = PreparedImages(study.recipe.execution)
+    prepared.remove_leftovers()
+    missing = prepared.missing(sets)
+    if missing:
+        with images_progress(console, sets, missing) as on_part:
+            prepare_images(study.recipe, missing, on_part)
+    else:
+        console.print(f"The images of {len(sets)} further evaluation sets are there.")
 
 
 def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSpec]) -> str:
@@ -103,25 +167,43 @@ def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSp
 
 
 def report(results: Results, analysis: Analysis, console: Console) -> dict[str, bytes]:
-    """Write the report with pictures of the most forgotten examples, where this machine has the images."""
-    return write_report(results, analysis, _thumbnails(results, analysis, console))
+    """Write the report, with pictures of the most forgotten examples and of each corruption where the images are."""
+    try:
+        splits = load_splits(results.recipe.data, results.recipe.execution.cache)
+        thumbnails, samples = _thumbnails(splits, analysis), _samples(results, splits)
+    except DataError as error:
+        console.print(f"[yellow]The report has no pictures:[/] {escape(str(error))}")
+        thumbnails, samples = {}, None
+    return write_report(results, analysis, thumbnails, samples)
 
 
-def _thumbnails(results: Results, analysis: Analysis, console: Console) -> dict[int, bytes]:
+def _thumbnails(splits: Splits, analysis: Analysis) -> dict[int, bytes]:
     from .report import gallery, rows
     from .report.pictures import encode_png
 
     wanted = gallery.pictured_examples(analysis.pies, rows.main_set(analysis.summary))
-    try:
-        images = load_splits(results.recipe.data, results.recipe.execution.cache).test
-    except DataError as error:
-        console.print(f"[yellow]The report has no pictures:[/] {escape(str(error))}")
-        return {}
+    images = splits.test
     places = np.searchsorted(images.example_ids, wanted)
     return {
         int(example_id): encode_png(images.images[place].numpy())
         for example_id, place in zip(wanted, places, strict=True)
     }
+
+
+def _samples(results: Results, splits: Splits) -> bytes | None:
+    """The first image of every corrupted set, in one picture; None where there are no such sets."""
+    from .report.samples import CLEAN, sample_grid
+
+    pictures = {}
+    for sets in open_suites(results.recipe.evaluation.suites, splits).values():
+        for images in sets:
+            kind = kind_of(images.name)
+            if kind.kind == CORRUPTION:
+                pictures[kind.corruption, int(kind.severity)] = images.read(0, 1)[0].transpose(1, 2, 0)
+                place = np.flatnonzero(splits.test.example_ids == images.example_ids[0])
+                if len(place):
+                    pictures[CLEAN] = splits.test.images[int(place[0])].numpy().transpose(1, 2, 0)
+    return sample_grid(pictures) if pictures else None
 
 
 # --------------------------------------------------------------------------------------------------------- track

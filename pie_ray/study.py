@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from . import __version__
-from .config import TRAIN, Recipe
-from .data import ImageSet, Splits, load_splits
+from .config import TRAIN, Config, Recipe
+from .data import EvaluationImages, Splits, Suites, as_they_are, load_splits, open_suites, suite_fingerprint
 from .identity import Plan, describe_base, make_plan
 from .models import build_network
-from .recipe import dump_recipe
+from .recipe import dump_recipe, parse_recipe
 from .store import Manifest, Storage, claim, is_claimed, paths, write_examples
-from .suites import evaluation_suites
+
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Study:
     splits: Splits
     num_parameters: int
     manifest: Manifest
+    suites: Suites
 
 
 def prepare(recipe: Recipe) -> Study:
@@ -47,7 +52,8 @@ def design(recipe: Recipe) -> Study:
 
     Raises DataError or ModelError.
     """
-    recipe = _with_absolute_paths(recipe)
+    storage = results_storage(recipe)
+    recipe = _with_known_suites(_with_absolute_paths(recipe), storage)
     plan = make_plan(recipe)
     splits = load_splits(recipe.data, recipe.execution.cache)
     network = build_network(
@@ -58,14 +64,15 @@ def design(recipe: Recipe) -> Study:
         seed=0,
     )
     num_parameters = sum(p.numel() for p in network.parameters())
-    return Study(recipe, plan, results_storage(recipe), splits, num_parameters, _manifest(recipe, plan, splits))
+    suites = open_suites(recipe.evaluation.suites, splits)
+    manifest = _manifest(recipe, plan, splits, suites)
+    return Study(recipe, plan, storage, splits, num_parameters, manifest, suites)
 
 
 def is_begun(study: Study) -> bool:
     """Whether `begin` would change nothing. Raises StoreError as it does, and writes nothing."""
-    return is_claimed(study.storage, study.manifest, dump_recipe(study.recipe)) and all(
-        study.storage.exists(paths.examples(name)) for name in _told_sets(study)
-    )
+    is_mine = is_claimed(study.storage, study.manifest, dump_recipe(study.recipe))
+    return is_mine and not _untold_sets(study)
 
 
 def begin(study: Study) -> None:
@@ -74,18 +81,21 @@ def begin(study: Study) -> None:
     Raises StoreError where the folder holds results of another recipe or of other data.
     """
     claim(study.storage, study.manifest, dump_recipe(study.recipe))
-    for name, images in _told_sets(study).items():
-        if not study.storage.exists(paths.examples(name)):
-            _write_examples(study.storage, name, images)
+    with ThreadPoolExecutor(study.storage.num_threads) as pool:
+        for _ in pool.map(partial(_write_examples, study.storage), _untold_sets(study)):
+            pass
 
 
-def _told_sets(study: Study) -> dict[str, ImageSet]:
-    """The sets whose examples are written down.
+def _untold_sets(study: Study) -> list[EvaluationImages]:
+    """The sets whose examples are not written down yet.
 
     Of attributes learned jointly the training images are one: how often they occur in training says what to expect.
     """
-    sets = {name: images for suite in evaluation_suites(study.splits).values() for name, images in suite.items()}
-    return sets | {TRAIN: study.splits.train} if study.splits.train.is_multilabel else sets
+    sets = [images for suite in study.suites.values() for images in suite]
+    if study.splits.train.is_multilabel:
+        sets.append(as_they_are(TRAIN, study.splits.train))
+    told = set(study.storage.list_files(paths.EXAMPLES))
+    return [images for images in sets if paths.examples(images.name) not in told]
 
 
 def results_storage(recipe: Recipe) -> Storage:
@@ -93,16 +103,35 @@ def results_storage(recipe: Recipe) -> Storage:
     return Storage(recipe.execution.storage).child(recipe.name)
 
 
+def _with_known_suites(recipe: Recipe, storage: Storage) -> Recipe:
+    """With the suites that the results folder has already: they may grow, and none is forgotten."""
+    if not storage.exists(paths.MANIFEST):
+        return recipe
+    text = storage.read_bytes(paths.RECIPE).decode(errors="replace")
+    known = parse_recipe(text, source=f"{paths.RECIPE} in {storage}").evaluation.suites
+    suites = {**known, **recipe.evaluation.suites}
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"suites": suites})})
+
+
 def _with_absolute_paths(recipe: Recipe) -> Recipe:
     """Workers have other working directories; where data lies is no part of any identity."""
-    path = getattr(recipe.data, "path", None)
-    if path is None or not Path(path).expanduser().exists():
-        return recipe
-    absolute = os.path.abspath(Path(path).expanduser())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": absolute})})
+    suites = {name: _absolute(suite) for name, suite in recipe.evaluation.suites.items()}
+    evaluation = recipe.evaluation.model_copy(update={"suites": suites})
+    return recipe.model_copy(update={"data": _absolute(recipe.data), "evaluation": evaluation})
 
 
-def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
+def _absolute(config: C) -> C:
+    """With the paths that are there made absolute."""
+    changed: dict[str, Any] = {}
+    path, data = getattr(config, "path", None), getattr(config, "data", None)
+    if path is not None and Path(path).expanduser().exists():
+        changed["path"] = os.path.abspath(Path(path).expanduser())
+    if data is not None:
+        changed["data"] = _absolute(data)
+    return config.model_copy(update=changed)
+
+
+def _manifest(recipe: Recipe, plan: Plan, splits: Splits, suites: Suites) -> Manifest:
     return Manifest(
         name=recipe.name,
         sweep_id=plan.sweep_id,
@@ -111,10 +140,8 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
         num_classes=splits.test.num_classes,
         class_names=splits.test.class_names,
         is_multilabel=splits.test.is_multilabel,
-        suites={
-            suite: {name: len(images) for name, images in evaluation_sets.items()}
-            for suite, evaluation_sets in evaluation_suites(splits).items()
-        },
+        suites={suite: {images.name: len(images) for images in sets} for suite, sets in suites.items()},
+        suite_fingerprints={name: suite_fingerprint(suites[name]) for name in recipe.evaluation.suites},
         versions={"pie_ray": __version__}
         | {name: metadata.version(name) for name in ("torch", "torchvision", "ray", "pyarrow", "numpy")},
         machine={
@@ -126,10 +153,10 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits) -> Manifest:
     )
 
 
-def _write_examples(storage: Storage, evaluation_set: str, images: ImageSet) -> None:
+def _write_examples(storage: Storage, images: EvaluationImages) -> None:
     write_examples(
         storage,
-        evaluation_set,
+        images.name,
         example_ids=images.example_ids,
         labels=images.labels.numpy(),
         keys=images.keys,

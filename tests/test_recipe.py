@@ -9,7 +9,7 @@ import yaml
 
 from pie_ray.errors import RecipeError
 from pie_ray.identity import make_plan
-from pie_ray.recipe import dump_recipe, embedded_recipe, load_recipe, parse_recipe
+from pie_ray.recipe import dump_recipe, embedded_recipe, load_recipe, parse_recipe, with_suites
 
 EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.yaml"))
 
@@ -76,6 +76,16 @@ BROKEN = {
     "variants.1.quantization=[int4]": "variants.1.quantization.0: found 'int4'; accepted: 'float16', 'dynamic_int8'",
     "execution.gpus_per_member=1.5": "execution: gpus_per_member above 1 must be whole, found 1.5",
     "execution.tracking={}": "execution.tracking.kind: missing; accepted: 'mlflow', 'none'",
+    "evaluation.suites.clean={kind: corruptions}": "evaluation.suites: clean is the name of a suite that every study",
+    "evaluation.suites.a/b={kind: corruptions}": "evaluation.suites.a/b",
+    "evaluation.suites.c={}": "evaluation.suites.c.kind: missing; accepted: 'corruptions', 'cifar10_c'",
+    "evaluation.suites.c={kind: rain}": "evaluation.suites.c.kind: found 'rain'; accepted: 'corruptions', 'cifar10_c'",
+    "evaluation.suites.c={kind: corruptions, severities: [6]}": "evaluation.suites.c.severities.0: found 6",
+    "evaluation.suites.c={kind: corruptions, severities: [1, 1]}": "evaluation.suites.c.severities: each once, found 1",
+    "evaluation.suites.c={kind: corruptions, corruptions: [rain]}": "c.corruptions: found rain; accepted are gauss",
+    "evaluation.suites.c={kind: corruptions, severity: 1}": "c.severity: unknown key; did you mean 'severities'?",
+    "evaluation.suites.n={kind: natural, data: {kind: parquet}}": "evaluation.suites.n.data.path: missing",
+    "evaluation.suites.n={kind: imagenet_a}": "evaluation.suites.n.path: missing",
     "name=a/b": "name: found 'a/b'",
     "sede=1": "sede: unknown key; accepted: name, data",
 }
@@ -141,3 +151,49 @@ def test_the_recipe_is_frozen(tiny_recipe):
 
 def test_dumped_defaults_are_written_out(tiny_recipe):
     assert yaml.safe_load(dump_recipe(tiny_recipe))["training"]["momentum"] == 0.9
+
+
+SUITES = "fog: {kind: corruptions, corruptions: [fog]}\nown: {kind: natural, data: {kind: digits}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SUITES,
+        "suites:\n  " + SUITES.replace("\n", "\n  "),
+        "name: whole\nevaluation:\n  batch_size: 7\n  suites:\n    " + SUITES.replace("\n", "\n    "),
+    ],
+    ids=["by name", "under suites", "a recipe"],
+)
+def test_suites_of_a_file_come_beside_the_recipe_s_own(tiny_text, tmp_path, text):
+    (tmp_path / "suites.yaml").write_text(text)
+    own = tiny_text + "evaluation:\n  suites:\n    fog: {kind: corruptions}\n    frost: {kind: corruptions}\n"
+    recipe = with_suites(own, str(tmp_path / "suites.yaml"), ["evaluation.suites.frost.seed=3"])
+    assert list(recipe.evaluation.suites) == ["fog", "frost", "own"]
+    assert recipe.evaluation.suites["fog"].corruptions == ("fog",)
+    assert recipe.evaluation.suites["frost"].seed == 3
+    assert (recipe.name, recipe.evaluation.batch_size) == ("tiny", 500)
+
+
+def test_a_suite_may_be_called_suites(tiny_text, tmp_path):
+    (tmp_path / "suites.yaml").write_text("suites: {kind: corruptions}\n")
+    assert list(with_suites(tiny_text, str(tmp_path / "suites.yaml"), []).evaluation.suites) == ["suites"]
+
+
+def test_without_a_file_the_recipe_stays_as_it_is(tiny_text):
+    assert with_suites(tiny_text, None, []) == parse_recipe(tiny_text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- fog", "a list, expected suites by name"), ("", "nothing, expected suites by name"), ("a: [", "YAML")],
+)
+def test_a_file_without_suites(tiny_text, tmp_path, text, message):
+    (tmp_path / "suites.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        with_suites(tiny_text, str(tmp_path / "suites.yaml"), [])
+
+
+def test_further_suites_change_no_member(tiny_text):
+    plain = parse_recipe(tiny_text)
+    assert make_plan(parse_recipe(tiny_text, ["evaluation.suites.c={kind: corruptions}"])) == make_plan(plain)

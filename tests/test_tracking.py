@@ -246,6 +246,7 @@ def test_a_sweep_in_sqlite_reads_as_one_parent_and_a_child_a_member(
     }
     assert child.data.metrics == {
         "top1.test": 0.91,
+        "num_evaluation_sets": 1.0,
         "achieved_sparsity": 0.0,
         "num_parameters": 1000.0,
         "num_nonzero": 1000.0,
@@ -265,6 +266,17 @@ def test_logging_everything_again_doubles_nothing(sqlite_uri: str, tmp_path: Pat
     logged = Logged(sqlite_uri, "again")
     assert len(logged.children) == 4
     assert all(logged.num_points(run) == {1} for run in [logged.parent, *logged.children])
+
+
+def test_a_member_that_was_evaluated_further_is_logged_again(sqlite_uri: str, tmp_path: Path, migrated: bytes) -> None:
+    (tmp_path / "mlflow.db").write_bytes(migrated)
+    log_all(MlflowTracker(sqlite_uri, "further"), RECORDS[:1])
+    further = {"test": 0.9, "corruption/fog/1": 0.5}
+    outcome = log_all(MlflowTracker(sqlite_uri, "further"), [RECORDS[0].model_copy(update={"top1": further})])
+    assert outcome.ok
+    (child,) = Logged(sqlite_uri, "further").children
+    assert child.data.metrics["top1.corruption/fog/1"] == 0.5
+    assert child.data.metrics["num_evaluation_sets"] == 2
 
 
 def test_changed_figures_and_recipe_are_shown(sqlite_uri: str, tmp_path: Path, migrated: bytes) -> None:

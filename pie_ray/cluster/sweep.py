@@ -17,7 +17,7 @@ from ..errors import PieRayError
 from ..identity import MemberSpec, Plan
 from ..progress import Observer
 from ..records import MemberRecord
-from ..store import Storage, completeness
+from ..store import Storage
 from .capacity import WaitNotice
 from .searcher import PlanSearcher
 from .sink import start_writers
@@ -34,18 +34,20 @@ class SweepOutcome:
     interrupted: bool = False
 
 
-def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str], observer: Observer) -> SweepOutcome:
-    """Complete every missing member of the plan on the Ray cluster that this process is connected to.
+def run_sweep(
+    recipe: Recipe, plan: Plan, storage: Storage, missing: Sequence[MemberSpec], observer: Observer
+) -> SweepOutcome:
+    """Complete the `missing` members of the plan on the Ray cluster that this process is connected to.
 
     The results folder must have been claimed for the recipe. Members that keep failing are named in the outcome while
     the others finish; a storage that fails is no member's fault and stops them all. Raises PieRayError for that.
     """
-    found = completeness(storage, plan, suites)
-    observer.planned(plan, found.missing)
-    if not found.missing:
+    observer.planned(plan, missing)
+    if not missing:
         return SweepOutcome()
     execution = recipe.execution
-    searcher = PlanSearcher(found.missing, complete=found.records)
+    missing_ids = {spec.member_id for spec in missing}
+    searcher = PlanSearcher(missing, complete={spec.member_id for spec in plan.members} - missing_ids)
     outcome, storage_watch = SweepOutcome(), _StorageWatch()
     shared = Shared(recipe, storage, tuple(start_writers(storage, execution.num_writers)), os.getcwd())
     trainable = tune.with_resources(
@@ -79,7 +81,7 @@ def run_sweep(recipe: Recipe, plan: Plan, storage: Storage, suites: Sequence[str
         tuner.fit()
     if storage_watch.failure is not None:
         raise PieRayError(
-            f"the storage failed: {storage_watch.failure}; {len(found.missing) - outcome.num_done} of "
+            f"the storage failed: {storage_watch.failure}; {len(missing) - outcome.num_done} of "
             f"{len(plan.members)} members are missing; once it works the same command goes on"
         )
     outcome.unreachable = tuple(searcher.unreachable)

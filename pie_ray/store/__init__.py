@@ -3,14 +3,16 @@
 from . import paths, schema
 from .checkpoints import read_checkpoint, read_checkpoint_metadata, write_checkpoint
 from .examples import Examples, read_examples, write_examples
+from .image_parts import has_image_part, read_image_part, write_image_part
 from .lease import hold_lease
 from .leftovers import remove_leftovers
 from .manifest import Manifest, claim, is_claimed, read_manifest
-from .members import Completeness, completeness, read_records, write_record
+from .members import Completeness, completeness, read_record, read_records, write_record
 from .prediction_file import write_predictions
 from .reader import Population, PredictionStore
 from .sinks import MemorySink, ParquetSink, Sink, SuiteSink
 from .storage import Storage
+from .stored_suites import stored_top1
 from .tables import read_table, write_table
 from .writer import PredictionCollector, prediction_batch
 
@@ -28,6 +30,7 @@ __all__ = [
     "SuiteSink",
     "claim",
     "completeness",
+    "has_image_part",
     "hold_lease",
     "is_claimed",
     "paths",
@@ -35,13 +38,17 @@ __all__ = [
     "read_checkpoint",
     "read_checkpoint_metadata",
     "read_examples",
+    "read_image_part",
     "read_manifest",
+    "read_record",
     "read_records",
     "read_table",
     "remove_leftovers",
     "schema",
+    "stored_top1",
     "write_checkpoint",
     "write_examples",
+    "write_image_part",
     "write_predictions",
     "write_record",
     "write_table",

@@ -54,8 +54,20 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 def below(uri: str, path: str) -> str:
     """The canonical address of a folder below another; an object store's query is kept."""
+    address, query = _without_query(uri)
+    return f"{address.rstrip('/')}/{path}{query}"
+
+
+def parent(uri: str) -> tuple[str, str]:
+    """The canonical address of the folder that another lies in, and the other's name there: what `below` joins."""
+    address, query = _without_query(uri)
+    folder, _, name = address.rstrip("/").rpartition("/")
+    return f"{folder or '/'}{query}", name
+
+
+def _without_query(uri: str) -> tuple[str, str]:
     address, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
-    return f"{address.rstrip('/')}/{path}{mark}{query}"
+    return address, mark + query
 
 
 def _open_google(uri: str) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from . import paths
 from .storage import Storage
 
 _LEFT_OUT = "the default"
+_NUM_NAMED = 6
 
 
 class Manifest(Config):
@@ -31,6 +32,8 @@ class Manifest(Config):
     """Whether the classes are attributes learned jointly, any number of which an example may have."""
     suites: dict[str, dict[str, int]]
     """Number of examples by suite and evaluation set."""
+    suite_fingerprints: dict[str, str] = Field(default_factory=dict)
+    """Of the images of those suites that were not made from the splits as they are."""
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, str] = Field(default_factory=dict)
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -68,7 +71,8 @@ def _known(storage: Storage, manifest: Manifest) -> Manifest | None:
 
 
 def _grown(known: Manifest, manifest: Manifest) -> Manifest:
-    return known.model_copy(update={"suites": {**known.suites, **manifest.suites}})
+    grown = ("suites", "suite_fingerprints")
+    return known.model_copy(update={name: {**getattr(known, name), **getattr(manifest, name)} for name in grown})
 
 
 def read_manifest(storage: Storage) -> Manifest:
@@ -110,11 +114,17 @@ def _identity(manifest: Manifest, suites: Iterable[str]) -> dict[str, Any]:
         "num_classes": manifest.num_classes,
         "class_names": list(manifest.class_names),
         **{f"suite {suite}": _suite_text(manifest.suites[suite]) for suite in suites},
+        **{
+            f"images of suite {suite} (or call it otherwise)": manifest.suite_fingerprints.get(suite, _LEFT_OUT)
+            for suite in suites
+        },
     }
 
 
 def _suite_text(evaluation_sets: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({num_examples} examples)" for name, num_examples in sorted(evaluation_sets.items()))
+    texts = [f"{name} ({num_examples} examples)" for name, num_examples in sorted(evaluation_sets.items())]
+    more = [f"{len(texts)} sets in all"] if len(texts) > _NUM_NAMED else []
+    return ", ".join(texts[:_NUM_NAMED] + more)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

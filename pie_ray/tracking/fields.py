@@ -14,6 +14,8 @@ from .contract import SweepInfo, VariantMetrics
 _MAX_VALUE_LENGTH = 500
 _MAX_SETS = 20
 
+NUM_SETS = "num_evaluation_sets"
+
 
 def metric_name(text: str) -> str:
     """A name that MLflow accepts: `magnitude-0.90+static_int8` becomes `magnitude-0.90__static_int8`."""
@@ -39,6 +41,7 @@ def member_params(record: MemberRecord) -> dict[str, str]:
 def member_metrics(record: MemberRecord) -> dict[str, float]:
     metrics = {f"top1.{metric_name(name)}": value for name, value in _few_sets(record.top1).items()}
     metrics |= {
+        NUM_SETS: float(len(record.top1)),
         "achieved_sparsity": record.achieved_sparsity,
         "num_parameters": float(record.num_parameters),
         "num_nonzero": float(record.num_nonzero),

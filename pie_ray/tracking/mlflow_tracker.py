@@ -28,15 +28,16 @@ class MlflowTracker:
         self._queue = BackgroundQueue()
         self._patience_seconds = patience_seconds
         self._sweep: SweepInfo | None = None
-        self._member_ids: set[str] = set()
+        self._num_sets: dict[str, int] = {}
+        """Evaluation sets by the id of a member that was handed on."""
 
     def start(self, sweep: SweepInfo) -> None:
         self._sweep = sweep
         self._queue.submit("sweep", lambda: self._view.open(sweep))
 
     def log_member(self, record: MemberRecord) -> None:
-        if record.member_id not in self._member_ids:
-            self._member_ids.add(record.member_id)
+        if self._num_sets.get(record.member_id) != len(record.top1):
+            self._num_sets[record.member_id] = len(record.top1)
             self._queue.submit("member", lambda: self._view.add_member(record))
 
     def log_analysis(self, metrics: VariantMetrics, artifacts: Mapping[str, bytes]) -> None:
@@ -46,8 +47,8 @@ class MlflowTracker:
         if self._sweep is None:
             return TrackingOutcome(ok=True, num_logged=0, num_pending=0, message="Nothing was started, nothing logged.")
         self._queue.submit("end", lambda: self._view.close(status, message))
-        pending = self._queue.finish(self._patience_seconds + SECONDS_A_PENDING_MEMBER * len(self._member_ids))
-        num_logged = len(self._member_ids) - pending["member"]
+        pending = self._queue.finish(self._patience_seconds + SECONDS_A_PENDING_MEMBER * len(self._num_sets))
+        num_logged = len(self._num_sets) - pending["member"]
         return TrackingOutcome(
             ok=not pending,
             num_logged=num_logged,
@@ -59,7 +60,7 @@ class MlflowTracker:
     def _explain(self, num_logged: int, pending: Counter[str], sweep: SweepInfo) -> str:
         if not pending:
             return f"MLflow has all {num_logged:,} members of {sweep.name}."
-        lacks = [f"{pending['member']:,} of {len(self._member_ids):,} members"] if pending["member"] else []
+        lacks = [f"{pending['member']:,} of {len(self._num_sets):,} members"] if pending["member"] else []
         lacks += ["the analysis"] if pending["analysis"] else []
         lacks = lacks or ["the sweep" if pending["sweep"] else "how the sweep ended"]
         cause = "it took too long" if self._queue.error is None else root_cause(self._queue.error)

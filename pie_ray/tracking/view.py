@@ -18,7 +18,7 @@ from ..records import MemberRecord
 from ..redaction import without_secrets
 from .connection import connect, find_or_create_experiment, refusals_named, sqlite_folder
 from .contract import Status, SweepInfo, VariantMetrics
-from .fields import analysis_metrics, clip, describe, member_metrics, member_params
+from .fields import NUM_SETS, analysis_metrics, clip, describe, member_metrics, member_params
 
 _NUM_PARAMS_A_BATCH = 100
 _NUM_METRICS_A_BATCH = 800
@@ -38,7 +38,7 @@ class MlflowView:
         self._client: Any = None
         self._experiment_id = ""
         self._parent_id = ""
-        self._complete: set[str] = set()
+        self._num_sets: dict[str, float | None] = {}
         self._note = ""
 
     @property
@@ -68,10 +68,13 @@ class MlflowView:
         if sweep.recipe_text:
             self._upload("recipe.yaml", sweep.recipe_text.encode())
         finished = self._search({"mlflow.parentRunId": self._parent_id}, "attributes.status = 'FINISHED'")
-        self._complete = {child.data.tags.get("pie_ray.member_id", "") for child in finished}
+        self._num_sets = {
+            child.data.tags.get("pie_ray.member_id", ""): child.data.metrics.get(NUM_SETS) for child in finished
+        }
 
     def add_member(self, record: MemberRecord) -> None:
-        if record.member_id in self._complete:
+        # A member that was evaluated on further sets has more to tell than when it was logged.
+        if self._num_sets.get(record.member_id) == len(record.top1):
             return
         tags = {"mlflow.parentRunId": self._parent_id, "pie_ray.member_id": record.member_id}
         with refusals_named(f"member {record.member_id}"):
@@ -86,7 +89,7 @@ class MlflowView:
                 )
             self._fill(child, params=member_params(record), metrics=member_metrics(record))
             self._client.set_terminated(child.info.run_id, "FINISHED")
-        self._complete.add(record.member_id)
+        self._num_sets[record.member_id] = len(record.top1)
 
     def add_analysis(self, metrics: VariantMetrics, artifacts: Mapping[str, bytes]) -> None:
         with refusals_named("the analysis"):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pie_ray.errors import StoreError
-from pie_ray.store import PredictionStore, paths
+from pie_ray.store import ParquetSink, PredictionStore, Storage, paths, prediction_batch
 
 
 def test_members_come_first(storage, write_member):
@@ -80,6 +80,74 @@ def test_one_evaluation_set_of_several_with_attributes(storage, write_attributes
     assert population.arrays["logits"].shape == (1, 2, 3) and population.labels.tolist() == FLAGS
 
 
+# ------------------------------------------------------------------------------------------------- several sets at once
+
+SETS = ("fog", "blur", "snow")
+
+
+def assert_same(population, other):
+    for name in ("variant_id", "evaluation_set", "seeds", "missing_seeds"):
+        assert getattr(population, name) == getattr(other, name)
+    np.testing.assert_array_equal(population.example_ids, other.example_ids)
+    np.testing.assert_array_equal(population.labels, other.labels)
+    assert population.arrays.keys() == other.arrays.keys()
+    for name, values in population.arrays.items():
+        assert values.dtype == other.arrays[name].dtype
+        np.testing.assert_array_equal(values, other.arrays[name])
+
+
+def write_sets(storage, spec, sizes, shift=0):
+    """One dense member on sets of different examples: predictions count up, from `shift` on."""
+    with ParquetSink(storage).open(spec, "clean", sum(sizes.values())) as suite:
+        for name, num_rows in sizes.items():
+            labels = np.arange(num_rows) % 3
+            logits = np.eye(3, dtype=np.float32)[(labels + shift + num_rows) % 3]
+            suite.write(prediction_batch(name, 10 * np.arange(num_rows), labels, logits, store_logits=True))
+        suite.commit()
+
+
+def test_several_sets_are_each_what_they_are_alone(storage, make_spec):
+    for seed in (0, 2):
+        write_sets(storage, make_spec(seed), {"fog": 4, "blur": 7, "snow": 1}, shift=seed)
+    store, columns = PredictionStore(storage), ("prediction", "logits", "example_id")
+    for wanted in (("snow", "fog"), ("blur",), SETS):
+        found = store.read_populations("clean", wanted, "dense", range(3), columns)
+        assert tuple(found) == wanted
+        for name in wanted:
+            assert_same(found[name], store.read_population("clean", name, "dense", range(3), columns))
+            assert found[name].seeds == (0, 2) and found[name].missing_seeds == (1,)
+            np.testing.assert_array_equal(found[name].arrays["example_id"][1], found[name].example_ids)
+
+
+def test_several_sets_with_attributes(storage, write_attributes):
+    write_attributes(0, FLAGS, [[1, -2, 3], [-4, 5, 6]], evaluation_sets=SETS)
+    found = PredictionStore(storage).read_populations("clean", SETS, "dense", [0], ("logits",))
+    for name in SETS:
+        assert found[name].labels.tolist() == FLAGS
+        assert found[name].arrays["logits"].tolist() == [[[1, -2, 3], [-4, 5, 6]]]
+
+
+def test_each_file_is_opened_once_however_many_sets(folder, make_spec, monkeypatch):
+    for seed in range(3):
+        write_sets(folder, make_spec(seed), dict.fromkeys(SETS, 5))
+    opened = []
+    read_file = Storage.read_file
+    monkeypatch.setattr(
+        Storage, "read_file", lambda self, path, read: opened.append(path) or read_file(self, path, read)
+    )
+    found = PredictionStore(folder).read_populations("clean", SETS, "dense", range(3))
+    # And the first one once more, for the ids and labels of the one list of examples that all sets have.
+    assert sorted(opened) == sorted([paths.predictions("clean", "dense", seed) for seed in (0, 0, 1, 2)])
+    assert found["fog"].example_ids is found["snow"].example_ids and found["fog"].labels is found["blur"].labels
+
+
+def test_several_sets_of_an_empty_population(storage):
+    found = PredictionStore(storage).read_populations("clean", SETS, "dense", [0, 1])
+    assert {name: (each.num_members, each.missing_seeds) for name, each in found.items()} == dict.fromkeys(
+        SETS, (0, (0, 1))
+    )
+
+
 # -------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -116,6 +184,24 @@ def test_mixed_members_are_refused(storage, write_member, ids, labels, differenc
     with pytest.raises(StoreError) as raised:
         PredictionStore(storage).read_population("clean", "test", "dense", range(3))
     assert str(raised.value) == message
+
+
+def test_a_mixture_in_one_of_several_sets_is_refused(storage, make_spec):
+    write_sets(storage, make_spec(0), {"fog": 4, "blur": 3, "snow": 2})
+    write_sets(storage, make_spec(1), {"fog": 4, "blur": 2, "snow": 2})
+    store = PredictionStore(storage)
+    assert store.read_populations("clean", ("fog", "snow"), "dense", range(2))["snow"].num_members == 2
+    message = (
+        "dense/0.parquet and .*dense/1.parquet in .*: example 20 has label 2 in the first, is absent in the second"
+    )
+    with pytest.raises(StoreError, match=message):
+        store.read_populations("clean", SETS, "dense", range(2))
+
+
+def test_one_absent_set_of_several_is_named(storage, write_member):
+    write_member(0, [0], evaluation_sets=("fog", "blur"))
+    with pytest.raises(StoreError, match="holds no evaluation set snow, only blur, fog"):
+        PredictionStore(storage).read_populations("clean", SETS, "dense", [0])
 
 
 def test_another_members_file_is_refused_where_ids_are_given(storage, write_member):

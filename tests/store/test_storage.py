@@ -196,6 +196,21 @@ def test_an_objects_address_keeps_its_query():
     assert not storage.is_local
 
 
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("/data/results/demo", ("/data/results", "demo")),
+        ("/demo", ("/", "demo")),
+        ("s3://bucket/results/demo?region=eu-1", ("s3://bucket/results?region=eu-1", "demo")),
+        ("s3://bucket/demo/?region=eu-1", ("s3://bucket?region=eu-1", "demo")),
+    ],
+)
+def test_the_place_of_a_folder_is_its_parent_and_name(uri, place):
+    storage = Storage(uri)
+    assert storage.place == place
+    assert Storage(place[0]).child(place[1]).uri == storage.uri.rstrip("/").replace("/?", "?")
+
+
 def test_credentials_in_an_address_are_never_shown():
     storage = Storage("s3://key:secret@bucket/results?endpoint_override=localhost:9000&scheme=http&region=a")
     assert storage.uri == str(storage) == "s3://bucket/results?endpoint_override=localhost:9000&scheme=http&region=a"

@@ -74,6 +74,19 @@ def test_every_file_is_needed(storage, make_sweep, absent):
     assert completeness(storage, plan, ["clean", "corruptions"]).missing == plan.members
 
 
+def test_what_members_lack_is_told_by_suite(storage, make_sweep):
+    plan = make_sweep()
+    finish(storage, plan.members[0], suites=("clean", "corruptions"))
+    finish(storage, plan.members[1], suites=("clean",))
+    finish(storage, plan.members[2], suites=("clean", "corruptions"))
+    storage.delete(paths.checkpoint(plan.members[2].variant_id, plan.members[2].seed))
+    found = completeness(storage, plan, ["clean", "corruptions"])
+    ids = [spec.member_id for spec in plan.members]
+    assert list(found.records) == ids[:1]
+    assert list(found.made) == list(found.on_suite("clean")) == ids[:2]
+    assert list(found.on_suite("corruptions")) == ids[:1]
+
+
 def test_a_member_that_stored_no_checkpoint_needs_none(storage, make_sweep):
     plan = make_sweep()
     finish(storage, plan.members[0], checkpoint_bytes=0)
