@@ -5,6 +5,7 @@ Works on partial results: populations are compared with the members that are the
 
 from __future__ import annotations
 
+from .evaluation_sets import CORRUPTION, NATURAL, SetKind, clean_set, kind_of
 from .evidence_file import Evidence, read_evidence
 from .imported import ImportedPredictions, open_predictions
 from .planning import plan_members
@@ -13,6 +14,8 @@ from .source import ExampleFacts, PopulationSource, VariantInfo
 from .tables import Analysis, Mapper, analyze, load_analysis, load_tables
 
 __all__ = [
+    "CORRUPTION",
+    "NATURAL",
     "Analysis",
     "Evidence",
     "ExampleFacts",
@@ -20,8 +23,11 @@ __all__ = [
     "Mapper",
     "PopulationSource",
     "Results",
+    "SetKind",
     "VariantInfo",
     "analyze",
+    "clean_set",
+    "kind_of",
     "load_analysis",
     "load_tables",
     "open_predictions",

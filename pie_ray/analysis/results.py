@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,14 +82,24 @@ class Results:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return tuple(f"{spec.variant_id} seed {spec.seed}" for spec in self.missing_members)
+        return tuple(f"{spec.variant_id} seed {spec.seed}{self._lacking(spec)}" for spec in self.missing_members)
+
+    def _lacking(self, spec: MemberSpec) -> str:
+        """The suites that a member was not evaluated on, where it lacks nothing else."""
+        if spec.member_id not in self.found.made:
+            return ""
+        lacking = [suite for suite in self.manifest.suites if spec.member_id not in self.found.evaluated[suite]]
+        return f" on {', '.join(lacking)}"
 
     @property
     def notes(self) -> tuple[str, ...]:
         notes = []
-        if self.missing:
-            notes.append(f"{len(self.missing)} of {len(self.plan.members)} members are missing from these figures.")
-        if any(record.arithmetic == "simulated" for record in self.records):
+        num_members, num_made = len(self.plan.members), len(self.found.made)
+        if num_made < num_members:
+            notes.append(f"{num_members - num_made} of {num_members} members are missing from these figures.")
+        if len(self.records) < num_made:
+            notes.append(f"{num_made - len(self.records)} members were not evaluated on every suite.")
+        if any(record.arithmetic == "simulated" for record in self.found.made.values()):
             notes.append("Some int8 arithmetic was simulated in floating point; the table says where.")
         return tuple(notes)
 
@@ -105,19 +115,21 @@ class Results:
 
     def population(self, evaluation_set: str, variant_id: str, columns: tuple[str, ...]) -> Population | None:
         """As `PopulationSource` has it."""
-        members = self._members(variant_id)
-        if not members:
-            return None
-        store, suite = PredictionStore(self.storage), self._suite(evaluation_set)
-        stored = store.stored_columns(suite, variant_id, next(iter(members)))
-        return store.read_population(
-            suite,
-            evaluation_set,
-            variant_id,
-            members,
-            columns=[name for name in columns if name in stored],
-            member_ids=members,
-        )
+        return self.populations((evaluation_set,), variant_id, columns).get(evaluation_set)
+
+    def populations(
+        self, evaluation_sets: Sequence[str], variant_id: str, columns: tuple[str, ...]
+    ) -> dict[str, Population]:
+        """As `PopulationSource` has it; each member's file of a suite is opened once."""
+        found: dict[str, Population] = {}
+        for suite, names in self._by_suite(evaluation_sets).items():
+            members = self._members(variant_id, suite)
+            if members:
+                store = PredictionStore(self.storage)
+                stored = store.stored_columns(suite, variant_id, next(iter(members)))
+                wanted = [name for name in columns if name in stored]
+                found |= store.read_populations(suite, names, variant_id, members, wanted, member_ids=members)
+        return {name: found[name] for name in evaluation_sets if name in found}
 
     def examples(self, evaluation_set: str) -> ExampleFacts:
         """As `PopulationSource` has it."""
@@ -136,20 +148,24 @@ class Results:
 
     def member_facts(self, variant_id: str) -> Mapping[str, Any]:
         """As `PopulationSource` has it."""
-        records = [self.found.records[member_id] for member_id in self._members(variant_id).values()]
+        records = [record for record in self.found.made.values() if record.variant_id == variant_id]
         return {
             "arithmetic": "+".join(sorted({record.arithmetic for record in records})),
             "achieved_sparsity_mean": float(np.mean([record.achieved_sparsity for record in records])),
             "checkpoint_bytes_mean": float(np.mean([record.checkpoint_bytes for record in records])),
         }
 
-    def _members(self, variant_id: str) -> dict[int, str]:
-        """Ids of the variant's complete members by seed."""
-        population = self.plan.population(variant_id)
-        return {spec.seed: spec.member_id for spec in population if spec.member_id in self.found.records}
+    def _members(self, variant_id: str, suite: str) -> dict[int, str]:
+        """Ids of the variant's members that were evaluated on a suite, by seed."""
+        evaluated = self.found.on_suite(suite)
+        return {spec.seed: spec.member_id for spec in self.plan.population(variant_id) if spec.member_id in evaluated}
 
-    def _suite(self, evaluation_set: str) -> str:
-        return next(suite for suite, sets in self.manifest.suites.items() if evaluation_set in sets)
+    def _by_suite(self, evaluation_sets: Sequence[str]) -> dict[str, list[str]]:
+        suite_of = {name: suite for suite, sets in self.manifest.suites.items() for name in sets}
+        by_suite: dict[str, list[str]] = {}
+        for name in evaluation_sets:
+            by_suite.setdefault(suite_of[name], []).append(name)
+        return by_suite
 
 
 def open_results(storage: Storage) -> Results:

@@ -5,7 +5,7 @@ A sweep's folder is one source (`results`), a table of predictions made elsewher
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,6 +94,11 @@ class PopulationSource(Protocol):
 
         Raises StoreError for damaged or mixed predictions.
         """
+
+    def populations(
+        self, evaluation_sets: Sequence[str], variant_id: str, columns: tuple[str, ...]
+    ) -> Mapping[str, Population]:
+        """`population` of several evaluation sets, read in one pass; sets without members are left out."""
 
     def examples(self, evaluation_set: str) -> ExampleFacts:
         """Row for row the `examples` axis of a population."""

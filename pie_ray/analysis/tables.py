@@ -22,9 +22,11 @@ from .details import (
     pie_table,
     stability_table,
 )
+from .evaluation_sets import CORRUPTION, kind_of
 from .evidence_file import Evidence
 from .group_tables import group_tables
 from .multilabel import multilabel_tables
+from .robustness import RobustnessTask, analyze_robustness, finish, robustness_tasks
 from .source import PopulationSource, VariantInfo
 from .summary import reference_columns, variant_columns
 
@@ -53,6 +55,10 @@ class Analysis:
     criteria: pd.DataFrame = field(default_factory=pd.DataFrame)
     countermeasures: pd.DataFrame = field(default_factory=pd.DataFrame)
     evidence: pd.DataFrame = field(default_factory=pd.DataFrame)
+    robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row a corrupted or natural evaluation set and variant."""
+    corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
+    fragility: pd.DataFrame = field(default_factory=pd.DataFrame)
     missing: tuple[str, ...] = ()
 
     @property
@@ -67,22 +73,27 @@ TABLES = tuple(part.name for part in fields(Analysis) if part.name != "missing")
 def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidence | None = None) -> Analysis:
     """Compare every variant with the reference on every evaluation set, and store the tables.
 
+    Corrupted sets, of which there are many, have the tables of robustness alone, unless there are no others.
     `evidence` is what is known of the examples from elsewhere.
 
     Raises StoreError where no member of the reference is complete.
     """
     known = {} if evidence is None else evidence.values
-    tasks = [
+    plain = [name for name in source.evaluation_sets if kind_of(name).kind != CORRUPTION]
+    tasks: list[Task | RobustnessTask] = [
         Task(source, name, variant, known.get(name, {}))
-        for name in source.evaluation_sets
+        for name in plain or source.evaluation_sets
         for variant in source.variants
     ]
-    parts = [part for part in mapper(analyze_variant, tasks) if part is not None]
-    if not any(REFERENCE_ID in set(part["summary"]["variant_id"]) for part in parts):
+    # The longest ones first: what is short fills the gaps at the end.
+    tasks = [*robustness_tasks(source), *tasks]
+    parts = [part for part in mapper(run_task, tasks) if part is not None]
+    if not any(REFERENCE_ID in set(part["summary"]["variant_id"]) for part in parts if "summary" in part):
         raise StoreError(f"{source.storage}: no member of the dense reference is complete, nothing to compare with")
     tables = {name: _join([part[name] for part in parts if name in part]) for name in TABLES}
     tables["summary"] = _with_noise_floor(tables["summary"])
     tables["classes"] = discoveries(tables["classes"])
+    tables |= finish(tables, source.evaluation_sets)
     for name, table in tables.items():
         write_table(source.storage, name, table)
     return Analysis(**tables, missing=source.missing)
@@ -107,6 +118,11 @@ class Task:
     variant: VariantInfo
     evidence: Mapping[str, np.ndarray]
     """What is known of each example from elsewhere, [examples]; NaN where it is not."""
+
+
+def run_task(task: Task | RobustnessTask) -> Tables | None:
+    """What a mapper calls: the rows of each table that a task has."""
+    return analyze_robustness(task) if isinstance(task, RobustnessTask) else analyze_variant(task)
 
 
 def analyze_variant(task: Task) -> Tables | None:

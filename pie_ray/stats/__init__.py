@@ -45,6 +45,10 @@ from .classes import class_impacts as class_impacts
 from .confidence import ValueChange as ValueChange
 from .confidence import mean_change as mean_change
 from .confidence import value_change as value_change
+from .corruption_error import Resampled as Resampled
+from .corruption_error import mean_corruption_error as mean_corruption_error
+from .corruption_error import normalised_change as normalised_change
+from .corruption_error import relative_mean_corruption_error as relative_mean_corruption_error
 from .countermeasures import CountermeasureEffect as CountermeasureEffect
 from .countermeasures import Override as Override
 from .countermeasures import adjusted_thresholds as adjusted_thresholds
@@ -85,6 +89,13 @@ from .reduced import reduced_accuracy_from_correct as reduced_accuracy_from_corr
 from .resampling import HalfPies as HalfPies
 from .resampling import half_pies as half_pies
 from .resampling import noise_floor as noise_floor
+from .robustness import BreakRates as BreakRates
+from .robustness import ExcessDrop as ExcessDrop
+from .robustness import MemberMean as MemberMean
+from .robustness import accuracy_drop as accuracy_drop
+from .robustness import break_rates as break_rates
+from .robustness import excess_drop as excess_drop
+from .robustness import member_mean as member_mean
 from .significance import PermutationTest as PermutationTest
 from .significance import paired_permutation_test as paired_permutation_test
 from .significance import permutation_test as permutation_test
@@ -102,15 +113,18 @@ __all__ = [
     "AttributePies",
     "AttributeRates",
     "BiasAmplification",
+    "BreakRates",
     "ClassAnova",
     "ClassImpact",
     "CountermeasureEffect",
     "ErrorGap",
     "EvidenceDifference",
+    "ExcessDrop",
     "Foretelling",
     "GroupImpact",
     "GroupRates",
     "HalfPies",
+    "MemberMean",
     "MembersNeeded",
     "ModalVote",
     "NullCie",
@@ -123,11 +137,13 @@ __all__ = [
     "Pies",
     "ReducedAccuracy",
     "Reliability",
+    "Resampled",
     "SusceptibleExamples",
     "Tie",
     "TrainingRates",
     "Uncertainty",
     "ValueChange",
+    "accuracy_drop",
     "adjusted_thresholds",
     "amplification_criteria",
     "attribute_auroc",
@@ -139,12 +155,14 @@ __all__ = [
     "benjamini_hochberg",
     "bias_amplification",
     "binary_group_impact",
+    "break_rates",
     "class_anova",
     "class_impact",
     "class_impacts",
     "compare_evidence",
     "compare_pairs",
     "countermeasure_effect",
+    "excess_drop",
     "expected_calibration_error",
     "find_pies",
     "find_pies_from_votes",
@@ -157,10 +175,13 @@ __all__ = [
     "is_uncertain",
     "label_counts",
     "mean_change",
+    "mean_corruption_error",
+    "member_mean",
     "members_needed",
     "modal_labels",
     "modal_vote",
     "noise_floor",
+    "normalised_change",
     "null_cie",
     "override",
     "paired_permutation_test",
@@ -172,6 +193,7 @@ __all__ = [
     "recall_at_top",
     "reduced_accuracy",
     "reduced_accuracy_from_correct",
+    "relative_mean_corruption_error",
     "reliability",
     "susceptible_examples",
     "taxicab",

@@ -6,7 +6,7 @@ ascending example id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import final
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ..errors import StoreError
 from . import paths, schema
 from .parquet import read_parquet
-from .prediction_file import FileInfo, read_columns
+from .prediction_file import FileInfo, read_sets
 from .storage import Storage
 
 
@@ -45,11 +45,11 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What is read of one member."""
+    """What is read of one member, by evaluation set."""
 
     path: str
-    digest: str
-    columns: dict[str, np.ndarray]
+    digests: dict[str, str]
+    columns: dict[str, dict[str, np.ndarray]]
 
 
 @final
@@ -79,25 +79,42 @@ class PredictionStore:
         `member_ids`, by seed, refuses members of another recipe. Raises StoreError where a file is damaged, is another
         member's or holds no such evaluation set or column, and where members disagree on examples or labels.
         """
-        seeds, columns = tuple(seeds), tuple(columns)
+        sets = (evaluation_set,)
+        return self.read_populations(suite, sets, variant_id, seeds, columns, member_ids=member_ids)[evaluation_set]
+
+    def read_populations(
+        self,
+        suite: str,
+        evaluation_sets: Iterable[str],
+        variant_id: str,
+        seeds: Iterable[int],
+        columns: Iterable[str] = (schema.PREDICTION,),
+        *,
+        member_ids: Mapping[int, str] | None = None,
+    ) -> dict[str, Population]:
+        """`read_population` of several evaluation sets of a suite, by set: each member's file is opened once.
+
+        Sets of the same examples share the arrays of their ids and labels. Raises StoreError as `read_population` does.
+        """
+        sets, seeds, columns = tuple(evaluation_sets), tuple(seeds), tuple(columns)
         assert set(columns) <= {*schema.PREDICTIONS.names, schema.LOGITS}, columns
-        read = _MemberReader(self.storage, suite, evaluation_set, variant_id, columns, member_ids or {})
+        read = _MemberReader(self.storage, suite, variant_id, member_ids or {})
         with ThreadPoolExecutor(self.storage.num_threads) as pool:
-            found = {seed: part for seed, part in zip(seeds, pool.map(read, seeds), strict=True) if part is not None}
-        parts = list(found.values())
-        identity = read.identity(parts[0].path) if parts else _NO_IDENTITY
-        for part in parts[1:]:
-            if part.digest != parts[0].digest:
-                _refuse_mixture(self.storage, parts[0].path, identity, part.path, read.identity(part.path))
-        return Population(
-            variant_id=variant_id,
-            evaluation_set=evaluation_set,
-            seeds=tuple(found),
-            example_ids=identity[schema.EXAMPLE_ID],
-            labels=identity[schema.LABEL],
-            arrays={name: _stack(name, [part.columns[name] for part in parts]) for name in columns},
-            missing_seeds=tuple(seed for seed in seeds if seed not in found),
-        )
+            parts = pool.map(lambda seed: read(seed, sets, columns), seeds)
+            found = {seed: part for seed, part in zip(seeds, parts, strict=True) if part is not None}
+        identities = _identities(read, list(found.values()), sets)
+        return {
+            name: Population(
+                variant_id=variant_id,
+                evaluation_set=name,
+                seeds=tuple(found),
+                example_ids=identities[name][schema.EXAMPLE_ID],
+                labels=identities[name][schema.LABEL],
+                arrays=_stack(columns, [part.columns[name] for part in found.values()]),
+                missing_seeds=tuple(seed for seed in seeds if seed not in found),
+            )
+            for name in sets
+        }
 
     def stored_columns(self, suite: str, variant_id: str, seed: int) -> frozenset[str]:
         """Names of a member's columns. Raises FileNotFoundError where it has no predictions, StoreError for damage."""
@@ -111,47 +128,62 @@ _NO_IDENTITY: dict[str, np.ndarray] = {schema.EXAMPLE_ID: np.empty(0, np.int64),
 
 @dataclass(frozen=True)
 class _MemberReader:
-    """Reads one evaluation set of one member after the other; called from several threads."""
+    """Reads evaluation sets of one member after the other; called from several threads."""
 
     storage: Storage
     suite: str
-    evaluation_set: str
     variant_id: str
-    columns: tuple[str, ...]
     member_ids: Mapping[int, str]
 
-    def __call__(self, seed: int) -> _Part | None:
+    def __call__(self, seed: int, sets: Sequence[str], columns: Sequence[str]) -> _Part | None:
         """The member's columns; None where it is not on the storage."""
         path = paths.predictions(self.suite, self.variant_id, seed)
         try:
-            return self._read(path, self.columns, self.member_ids.get(seed))
+            return self._read(path, sets, columns, self.member_ids.get(seed))
         except FileNotFoundError:
             return None
 
-    def identity(self, path: str) -> dict[str, np.ndarray]:
-        """The example ids and labels of a file."""
-        return self._read(path, _IDENTITY, None).columns
+    def identity(self, path: str, sets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+        """The example ids and labels of a file, by evaluation set."""
+        return self._read(path, sets, _IDENTITY, None).columns
 
-    def _read(self, path: str, columns: tuple[str, ...], member_id: str | None) -> _Part:
-        return read_parquet(self.storage, path, lambda file: self._select(file, path, columns, member_id))
+    def _read(self, path: str, sets: Sequence[str], columns: Sequence[str], member_id: str | None) -> _Part:
+        return read_parquet(self.storage, path, lambda file: self._select(file, path, sets, columns, member_id))
 
-    def _select(self, file: pq.ParquetFile, path: str, columns: tuple[str, ...], member_id: str | None) -> _Part:
+    def _select(
+        self, file: pq.ParquetFile, path: str, sets: Sequence[str], columns: Sequence[str], member_id: str | None
+    ) -> _Part:
         info = FileInfo.from_metadata(file.metadata.metadata)
         if member_id not in (None, info.member_id):
             raise StoreError(
                 f"{path} in {self.storage} is of member {info.member_id}, the recipe's is {member_id}: "
                 "use another name or storage"
             )
-        names = [part.name for part in info.evaluation_sets]
-        if self.evaluation_set not in names:
-            raise StoreError(
-                f"{path} in {self.storage} holds no evaluation set {self.evaluation_set}, only {', '.join(names)}"
-            )
+        index = {part.name: place for place, part in enumerate(info.evaluation_sets)}
+        unknown = [name for name in sets if name not in index]
+        if unknown:
+            raise StoreError(f"{path} in {self.storage} holds no evaluation set {unknown[0]}, only {', '.join(index)}")
         absent = [name for name in columns if name not in file.schema_arrow.names]
         if absent:
             raise StoreError(f"{path} in {self.storage} holds no {', '.join(absent)}: {_why_absent(absent)}")
-        index = names.index(self.evaluation_set)
-        return _Part(path, info.evaluation_sets[index].examples, read_columns(file, index, columns))
+        read = read_sets(file, [index[name] for name in sets], columns)
+        digests = {name: info.evaluation_sets[index[name]].examples for name in sets}
+        return _Part(path, digests, dict(zip(sets, read, strict=True)))
+
+
+def _identities(read: _MemberReader, parts: Sequence[_Part], sets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Example ids and labels by evaluation set. Raises StoreError where the members disagree."""
+    if not parts:
+        return dict.fromkeys(sets, _NO_IDENTITY)
+    first = parts[0]
+    for name in sets:
+        for part in parts[1:]:
+            if part.digests[name] != first.digests[name]:
+                identity, other = (read.identity(each.path, [name])[name] for each in (first, part))
+                _refuse_mixture(read.storage, first.path, identity, part.path, other)
+    of_digest = {first.digests[name]: name for name in sets}
+    known = read.identity(first.path, tuple(of_digest.values()))
+    return {name: known[of_digest[first.digests[name]]] for name in sets}
 
 
 def _why_absent(columns: list[str]) -> str:
@@ -160,10 +192,11 @@ def _why_absent(columns: list[str]) -> str:
     return "of attributes that are learned jointly the logits are stored"
 
 
-def _stack(name: str, rows: list[np.ndarray]) -> np.ndarray:
-    if rows:
-        return np.stack(rows)
-    return np.empty((0, 0), schema.numpy_type(name))
+def _stack(columns: Sequence[str], rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Each column of the members, one after the other."""
+    if not rows:
+        return {name: np.empty((0, 0), schema.numpy_type(name)) for name in columns}
+    return {name: np.stack([row[name] for row in rows]) for name in columns}
 
 
 def _refuse_mixture(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -78,6 +78,13 @@ class ImportedPredictions:
             arrays={name: values for name, values in arrays.items() if not np.isnan(values[0, 0])},
             missing_seeds=(),
         )
+
+    def populations(
+        self, evaluation_sets: Sequence[str], variant_id: str, columns: tuple[str, ...]
+    ) -> dict[str, Population]:
+        """As `PopulationSource` has it."""
+        found = {name: self.population(name, variant_id, columns) for name in evaluation_sets}
+        return {name: population for name, population in found.items() if population is not None}
 
     @staticmethod
     def _view(array: np.ndarray, span: Span, num_examples: int) -> np.ndarray:
