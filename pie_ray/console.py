@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -19,9 +21,12 @@ from .analysis import Analysis
 from .identity import REFERENCE_ID, MemberSpec, Plan
 from .progress import Estimate, clock
 from .records import MemberRecord
+from .report.robustness import by_variant, most_changed, natural_rows, set_name
 from .store import Storage, paths
 
 if TYPE_CHECKING:
+    from .data import EvaluationImages
+    from .prepared import Part
     from .study import Study
 
 SECONDS_BETWEEN_LINES = 2.0
@@ -48,7 +53,7 @@ class ConsoleObserver:
         self.started_at: dict[str, float] = {}
         self.estimate = Estimate(0, 0)
         self.num_total = self.num_done = 0
-        self.last_line = 0.0
+        self.lines = _Lines(console)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +99,7 @@ class ConsoleObserver:
         self.progress.advance(self.bars[spec.variant_id])
         self.progress.update(self.bars["all"], advance=1, note=left)
         top1 = ", ".join(f"top-1 {value:.4f}" for value in list(record.top1.values())[:1])
-        self._line(
+        self.lines.say(
             f"[{self.num_done}/{self.num_total}] {spec.variant_id} seed {spec.seed}: {top1}, {clock(seconds)}; {left}",
             force=self.num_done == self.num_total,
         )
@@ -118,11 +123,48 @@ class ConsoleObserver:
         seconds = self.estimate.seconds_left()
         return "" if seconds is None else f"about {clock(seconds)} left"
 
-    def _line(self, text: str, *, force: bool) -> None:
+
+@contextmanager
+def images_progress(
+    console: Console, sets: Sequence[EvaluationImages], missing: Sequence[Part]
+) -> Iterator[Callable[[Part], None]]:
+    """Says that evaluation sets' images are made, how far they are and how long it will take."""
+    num_images = sum(part.stop - part.start for part in missing)
+    num_sets = len({part.evaluation_set for part in missing})
+    there = f"; {len(sets) - num_sets} sets are there" if num_sets < len(sets) else ""
+    console.print(
+        f"Making the images of {num_sets} evaluation sets, {num_images:,} in all, once for all members{there}."
+    )
+    lines = _Lines(console)
+    started, num_done = time.monotonic(), 0
+    with Progress(
+        TextColumn("  {task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[note]}"), console=console, disable=not console.is_terminal,
+    ) as progress:  # fmt: skip
+        bar = progress.add_task("images", total=num_images, note="starting workers")
+
+        def on_part(part: Part) -> None:
+            nonlocal num_done
+            num_done += part.stop - part.start
+            left = (time.monotonic() - started) * (num_images / num_done - 1)
+            note = f"about {clock(left)} left" if num_done < num_images else "done"
+            progress.update(bar, completed=num_done, note=note)
+            lines.say(f"[{num_done:,}/{num_images:,}] {part.evaluation_set}; {note}", force=num_done == num_images)
+
+        yield on_part
+
+
+class _Lines:
+    """What stands in for live bars where there is no terminal: a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.last = console, 0.0
+
+    def say(self, text: str, *, force: bool) -> None:
         now = time.monotonic()
-        if self.console.is_terminal or (now - self.last_line < SECONDS_BETWEEN_LINES and not force):
+        if self.console.is_terminal or (now - self.last < SECONDS_BETWEEN_LINES and not force):
             return
-        self.last_line = now
+        self.last = now
         self.console.print(escape(text), highlight=False, soft_wrap=True)
 
 
@@ -140,16 +182,31 @@ def print_plan(console: Console, study: Study) -> None:
         ("variants", variants),
         ("members", f"{len(plan.members)} = {recipe.population.num_members} seeds x {len(plan.variants)} variants; "
                     f"{len(plan.members) - num_derived} trained, {num_derived} derived from them"),
+        ("evaluate", ", ".join(f"{suite} ({_sets_text(sets)})" for suite, sets in study.suites.items())),
         ("results", study.storage.uri),
     ):  # fmt: skip
         console.print(f"  [dim]{name:<9}[/]{escape(text)}", highlight=False, soft_wrap=True)
 
 
+def _sets_text(sets: Sequence[EvaluationImages]) -> str:
+    sizes = {len(images) for images in sets}
+    images = f"{min(sizes):,} images" if len(sizes) == 1 else f"{min(sizes):,} to {max(sizes):,} images"
+    return images if len(sets) == 1 else f"{len(sets)} sets of {images}"
+
+
 def print_tables(console: Console, analysis: Analysis) -> None:
-    """A table for each evaluation set."""
+    """A table for each evaluation set of the summary, then what corrupted and natural sets say of robustness."""
     for evaluation_set in analysis.summary["evaluation_set"].unique():
         console.print()
         console.print(summary_table(analysis.summary, evaluation_set))
+    robustness = analysis.tables.get("robustness")
+    for table in (
+        robustness_table(by_variant(robustness, analysis.tables.get("corruption_errors"))),
+        natural_table(natural_rows(robustness)),
+    ):
+        if table is not None:
+            console.print()
+            console.print(table)
 
 
 def print_results(console: Console, storage: Storage, analysis: Analysis, ui_hint: str) -> None:
@@ -169,14 +226,7 @@ def print_results(console: Console, storage: Storage, analysis: Analysis, ui_hin
 
 def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     """The table by variant that a sweep ends with; fractions become percent here, where people read."""
-    table = Table(
-        title=f"What compression forgets ({evaluation_set}, in %)",
-        title_justify="left",
-        header_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,
-    )
+    table = _table(f"What compression forgets ({evaluation_set}, in %)")
     table.add_column("variant", overflow="fold")
     for header in ("top-1", "change", "PIEs", "half", "noise", "q≤.05", "on PIEs", "off PIEs"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -189,7 +239,6 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
         "q≤.05: examples whose answers differ significantly; at most 5 % by chance\n"
         "on and off PIEs: top-1 there, dense→compressed"
     )
-    table.caption_justify = "left"
     return table
 
 
@@ -210,6 +259,83 @@ def _cells(row: dict[Hashable, Any]) -> list[str]:
         _move(row["reference_top1_on_pies"], row["top1_on_pies"]),
         _move(row["reference_top1_without_pies"], row["top1_without_pies"]),
     ]
+
+
+def robustness_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:
+    """A row a variant over its corrupted sets, from `report.robustness.by_variant`; None without rows."""
+    if not lines:
+        return None
+    kind = "common corruptions" if lines[0]["is_common"] else "corruptions"
+    table = _table(f"Under {lines[0]['num_corruptions']:,} {kind} (mean over {lines[0]['num_sets']:,} sets, in %)")
+    table.add_column("variant", overflow="fold")
+    for header in ("top-1", "drop", "excess", "mCE", "q≤.05", "PIEs break", "others"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in lines:
+        table.add_row(*_robustness_cells(row))
+    table.caption = (
+        "drop: points of top-1 lost to corruption; excess: beyond dense's\n"
+        "mCE: mean corruption error over dense's: 1 is as robust\n"
+        "q≤.05: sets whose drop exceeds dense's significantly\n"
+        "PIEs break: of the clean set's PIEs, right there and wrong here,\n"
+        "dense→compressed; others: the same of all other examples"
+    )
+    return table
+
+
+def _robustness_cells(row: Mapping[str, Any]) -> list[str]:
+    top1, drop = _percent(row["top1_mean"], 2), _percent(row["drop"], 2)
+    if row["variant_id"] == REFERENCE_ID:
+        return [REFERENCE_ID, top1, drop, "", _plain(row.get("mce", math.nan), 3), "", "", ""]
+    return [
+        escape(row["variant_id"]),
+        top1,
+        drop,
+        f"{100 * row['excess_drop']:+.2f}",
+        _plain(row.get("mce", math.nan), 3),
+        f"{row['num_more']}" if row["num_tested"] else "–",
+        _move(row["reference_break_on_clean_pies"], row["break_on_clean_pies"]),
+        _move(row["reference_break_elsewhere"], row["break_elsewhere"]),
+    ]
+
+
+def natural_table(rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    """A row a natural set, from the table `robustness`; None without rows."""
+    if not rows:
+        return None
+    table = _table("On natural sets (in %)")
+    table.add_column("set", overflow="fold")
+    table.add_column("dense", justify="right", no_wrap=True)
+    table.add_column("worst variant", overflow="fold")
+    for header in ("top-1", "change", "clean"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for name in dict.fromkeys(row["evaluation_set"] for row in rows):
+        mine = [dict(row) for row in rows if row["evaluation_set"] == name]
+        worst = most_changed(mine)
+        cells = ["–"] * 4 if worst is None else _natural_cells(worst)
+        table.add_row(escape(set_name(mine[0])), _percent(mine[0]["reference_top1_mean"], 2), *cells)
+    table.caption = (
+        "worst: whose top-1 changed for the worse most\n"
+        "change: in % of dense's top-1 on the set\n"
+        "clean: the same on the clean set"
+    )
+    return table
+
+
+def _natural_cells(row: Mapping[str, Any]) -> list[str]:
+    change, clean = (f"{100 * row[column]:+.1f}" for column in ("change", "clean_change"))
+    return [escape(row["variant_id"]), _percent(row["top1_mean"], 2), change, clean]
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+    )
 
 
 def members_table(needed: pd.DataFrame, target: float) -> Table:

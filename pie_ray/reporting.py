@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -50,11 +51,18 @@ def analyze_source(
     return analysis
 
 
-def write_report(source: PopulationSource, analysis: Analysis, thumbnails: Mapping[int, bytes]) -> dict[str, bytes]:
-    """Draw the figures, write the page; returns both by artifact path. `thumbnails` are PNG by example id."""
+def write_report(
+    source: PopulationSource, analysis: Analysis, thumbnails: Mapping[int, bytes], samples: bytes | None = None
+) -> dict[str, bytes]:
+    """Draw the figures, write the page; returns both by artifact path.
+
+    `thumbnails` are PNG by example id, `samples` is one PNG of corrupted images.
+    """
     from .report import figures, page
 
     drawn = figures.all_figures(analysis.tables)
+    if samples is not None:
+        drawn["corruption_samples"] = samples
     for name, data in drawn.items():
         source.storage.write_bytes(paths.figure(name), data)
     html = page.render_report(
@@ -62,6 +70,7 @@ def write_report(source: PopulationSource, analysis: Analysis, thumbnails: Mappi
         tables=analysis.tables,
         class_names=["no", "yes"] if source.is_multilabel else list(source.class_names),
         thumbnails=thumbnails,
+        samples=samples,
         notes=list(source.notes),
         provenance=dict(source.provenance),
     ).encode()
@@ -70,10 +79,10 @@ def write_report(source: PopulationSource, analysis: Analysis, thumbnails: Mappi
 
 
 def logged_metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
-    """What a tracker shows of each variant, on the first evaluation set."""
+    """What a tracker shows of each variant: on the first evaluation set, and over the common corruptions."""
     summary = analysis.summary
     first = summary[summary["evaluation_set"] == summary["evaluation_set"].iloc[0]]
-    return {
+    metrics = {
         row["variant_id"]: {
             name: float(row[column])
             for column, name in _LOGGED.items()
@@ -83,6 +92,20 @@ def logged_metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
         }
         for row in first.to_dict("records")
     }
+    for row in _over_corruptions(analysis.corruption_errors).to_dict("records"):
+        figures = {"corrupted_top1": 1 - row["error_mean"], "mce": row["mce"], "relative_mce": row["relative_mce"]}
+        metrics.setdefault(row["variant_id"], {}).update(
+            {name: float(value) for name, value in figures.items() if not np.isnan(value)}
+        )
+    return metrics
+
+
+def _over_corruptions(errors: pd.DataFrame) -> pd.DataFrame:
+    """A row a variant: over the 15 that mCE is defined over, or over whatever corruptions there are."""
+    if errors.empty:
+        return errors
+    level = "common" if (errors["level"] == "common").any() else "all"
+    return errors[errors["level"] == level]
 
 
 def table_artifacts(analysis: Analysis) -> dict[str, bytes]:

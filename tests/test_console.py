@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from pie_ray.console import ConsoleObserver, summary_table
+from pie_ray.analysis import Analysis
+from pie_ray.console import ConsoleObserver, natural_table, print_tables, robustness_table, summary_table
 from pie_ray.identity import make_plan
 from pie_ray.records import MemberRecord
+from pie_ray.report.robustness import by_variant, natural_rows
+
+from .report.corrupted import robustness_tables
 
 
 @pytest.fixture
@@ -114,3 +118,72 @@ def test_the_table_fits_a_terminal_of_80_columns():
     ]  # fmt: skip
     assert rows["dense"] == ["dense", "91.88", "±1.05", "4.05"]
     assert all(len(line.rstrip()) <= 80 for line in lines)
+
+
+COSTS = {"dense": 0.0, "magnitude-0.90": 0.03, "magnitude-0.90+static_int8": 0.034}
+
+
+def printed(table):
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_the_table_of_robustness_fits_a_terminal_of_80_columns():
+    tables = robustness_tables(COSTS)
+    robustness, errors = tables["robustness"], tables["corruption_errors"]
+    lines = printed(robustness_table(by_variant(robustness, errors)))
+    assert lines[0] == "Under 15 common corruptions (mean over 75 sets, in %)"
+    assert all(len(line) <= 80 for line in lines)
+    rows = {line.split()[0]: line.split()[1:] for line in lines if re.match(r" \S+ +\d+\.\d\d ", line)}
+    assert list(rows) == list(COSTS)
+    for variant_id, cells in rows.items():
+        chosen = robustness["variant_id"] == variant_id
+        mine = robustness[chosen & (robustness["kind"] == "corruption") & (robustness["family"] != "extra")]
+        mean = 100 * mine.mean(numeric_only=True)
+        mce = errors[(errors["variant_id"] == variant_id) & (errors["level"] == "common")]["mce"].iloc[0]
+        expected = [f"{mean['top1_mean']:.2f}", f"{mean['drop']:.2f}", f"{mean['excess_drop']:+.2f}", f"{mce:.3f}"]
+        if variant_id == "dense":
+            assert cells == expected[:2] + expected[3:]
+            continue
+        num_more = (mine["is_significant"] & (mine["excess_drop"] > 0)).sum()
+        breaks = [
+            f"{mean[f'reference_break_{where}']:.1f}→{mean[f'break_{where}']:.1f}"
+            for where in ("on_clean_pies", "elsewhere")
+        ]
+        assert cells == [*expected, str(num_more), *breaks]
+
+
+def test_each_natural_set_has_a_line_with_the_variant_that_loses_most():
+    robustness = robustness_tables(COSTS, {})["robustness"]
+    lines = printed(natural_table(natural_rows(robustness)))
+    assert all(len(line) <= 80 for line in lines)
+    for name in ("imagenet_a", "imagenet_r"):
+        mine = robustness[robustness["evaluation_set"] == f"natural/{name}"]
+        worst = mine.loc[mine["change"].idxmin()]
+        [line] = [line.split() for line in lines if name in line]
+        assert line == [
+            name, f"{100 * worst['reference_top1_mean']:.2f}", worst["variant_id"], f"{100 * worst['top1_mean']:.2f}",
+            f"{100 * worst['change']:+.1f}", f"{100 * worst['clean_change']:+.1f}",
+        ]  # fmt: skip
+
+
+def test_natural_sets_of_the_reference_alone_have_a_line_too():
+    robustness = robustness_tables({"dense": 0.0}, {}, natural={"natural/[odd]": 0.25})["robustness"]
+    [line] = [line for line in printed(natural_table(natural_rows(robustness))) if "[odd]" in line]
+    assert line.split()[2:] == ["–"] * 4
+
+
+def test_robustness_is_printed_where_there_are_rows():
+    titles = ("Under 15 common corruptions", "On natural sets")
+    for tables, expected in ((robustness_tables(COSTS), True), ({}, False)):
+        out = io.StringIO()
+        print_tables(Console(file=out, width=80), Analysis(pd.DataFrame({"evaluation_set": []}), **tables))
+        assert [title in out.getvalue() for title in titles] == [expected] * 2
+
+
+def test_without_a_test_no_number_of_sets_is_told():
+    tables = robustness_tables(COSTS, num_members=1)
+    lines = printed(robustness_table(by_variant(tables["robustness"], tables["corruption_errors"])))
+    [line] = [line for line in lines if line.startswith(" magnitude-0.90 ")]
+    assert line.split()[5] == "–"

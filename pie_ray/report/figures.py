@@ -18,16 +18,25 @@ from typing import TYPE_CHECKING, Any
 from .panels import (
     INK,
     MUTED,
+    OTHERS,
     REFERENCE,
     VARIANT,
     Draw,
     Rows,
     draw_accuracy,
     draw_classes,
+    draw_excess,
+    draw_heat_map,
     draw_pies,
     draw_reduced,
+    draw_severities,
     draw_stability,
+    families_of,
+    lines_of,
+    severities_of,
+    severity_curve,
 )
+from .robustness import corrupted_rows
 from .rows import number, rows_of, variants_of
 
 if TYPE_CHECKING:
@@ -38,7 +47,9 @@ NUM_CLASSES_SHOWN = 30
 
 _PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", REFERENCE: "var(--reference)", VARIANT: "var(--variant)"}
 _PNG_INCHES, _SVG_INCHES, _SMALL_SVG_INCHES = 10.0, 4.8, 3.7
+_HEAT_MAP_MARGIN_INCHES, _CELL_INCHES = 2.2, 0.52
 _HEADING_INCHES = 0.6
+_LEGEND_LETTERS = 130
 _PNG_DPI = 140
 _SHORT_NAME = 12
 
@@ -76,6 +87,8 @@ class PagePanel:
     title: str
     unit: str
     svg: str
+    inches: float
+    """How wide it was drawn; the page may scale it."""
 
 
 def all_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -87,6 +100,11 @@ def all_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     }
     if rows_of(tables["stability"]):
         drawn["stability"] = stability(tables["stability"])
+    corrupted = corrupted_rows(tables.get("robustness"))
+    if variants_of(corrupted):
+        drawn["robustness"] = robustness(tables["robustness"])
+    if variants_of(corrupted) and severities_of(corrupted):
+        drawn["severity_curves"] = severity_curves(tables["robustness"])
     return drawn
 
 
@@ -147,6 +165,71 @@ def class_impact_panels(classes: pd.DataFrame) -> dict[str, PagePanel]:
         )
         for variant_id, rows in panels.items()
     }
+
+
+def robustness(table: pd.DataFrame) -> bytes:
+    """PNG: change of top-1 against the reference's by corruption and variant, beside the clean set's."""
+    rows = corrupted_rows(table)
+    return _png([(draw_heat_map, rows)], _heat_map_height(rows), num_columns=1)
+
+
+def robustness_panel(table: pd.DataFrame) -> PagePanel | None:
+    """None where no variant was compared."""
+    rows = corrupted_rows(table)
+    if not variants_of(rows):
+        return None
+    width = _HEAT_MAP_MARGIN_INCHES + _CELL_INCHES * max(len(variants_of(rows)), 3)
+    return _page_panel(draw_heat_map, rows, _heat_map_height(rows) + _HEADING_INCHES, width=width)
+
+
+def severity_curves(table: pd.DataFrame) -> bytes:
+    """PNG: top-1 against severity with its intervals, a panel a family of corruptions, a line a variant."""
+    panels = _severity_panels(table)
+    return _png(panels, 3.0, num_columns=min(len(panels), 3))
+
+
+def severity_panels(table: pd.DataFrame) -> list[PagePanel]:
+    """A panel a family of corruptions, all on one scale, and one of the drop beyond the reference's.
+
+    None where no severity is known.
+    """
+    return [_page_panel(draw, rows, 3.0, width=_SMALL_SVG_INCHES) for draw, rows in _severity_panels(table)]
+
+
+def severity_legend(table: pd.DataFrame) -> list[tuple[str, str, bool]]:
+    """What the lines of `severity_panels` mean: name, colour as CSS, whether it is dashed."""
+    lines = lines_of(corrupted_rows(table))
+    entries = [
+        (name, _PAGE_COLOURS.get(line.colour, line.colour), line.is_dashed)
+        for name, line in lines.items()
+        if line.is_named
+    ]
+    others = [(OTHERS, _PAGE_COLOURS[MUTED], False)] if len(entries) < len(lines) else []
+    return entries + others
+
+
+def _severity_panels(table: pd.DataFrame) -> list[tuple[Draw, Rows]]:
+    rows = [row for row in corrupted_rows(table) if severities_of([row])]
+    lines = lines_of(rows)
+    families = {family: [row for row in rows if row["family"] == family] for family in families_of(rows)}
+    heights = [
+        height
+        for mine in families.values()
+        for variant_id in lines
+        for _, *heights in severity_curve([row for row in mine if row["variant_id"] == variant_id])
+        for height in heights
+        if not math.isnan(height)
+    ]
+    low, high = min(heights, default=0.0), max(heights, default=100.0)
+    limits = (low - 0.04 * (high - low) - 0.5, high + 0.04 * (high - low) + 0.5)
+    panels = [(draw_severities(family, lines, limits), mine) for family, mine in families.items()]
+    return [*panels, (draw_excess(lines), rows)] if variants_of(rows) else panels
+
+
+def _heat_map_height(rows: Rows) -> float:
+    num_lines = 1 + len({row["corruption"] for row in rows}) + len(families_of(rows))
+    longest = max((min(len(str(name)), 28) for name in variants_of(rows)), default=0)
+    return 0.7 + 0.05 * longest + 0.27 * num_lines
 
 
 def _compressed(summary: pd.DataFrame) -> Rows:
@@ -221,7 +304,7 @@ def _page_panel(draw: Draw, rows: Rows, height: float, width: float = _SVG_INCHE
         axes.set_xlabel("")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return PagePanel(title, unit, _for_page(buffer.getvalue()))
+    return PagePanel(title, unit, _for_page(buffer.getvalue()), width)
 
 
 def _add_legend(figure: Figure) -> None:
@@ -231,7 +314,8 @@ def _add_legend(figure: Figure) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
-        figure.legend(list(entries.values()), list(entries), loc="outside lower right", ncols=len(entries))
+        num_columns = min(len(entries), _LEGEND_LETTERS // (max(map(len, entries)) + 6))
+        figure.legend(list(entries.values()), list(entries), loc="outside lower right", ncols=num_columns)
 
 
 def _for_page(svg: str) -> str:

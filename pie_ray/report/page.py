@@ -9,7 +9,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from . import figures, gallery, multilabel, sections, words
+from . import figures, gallery, multilabel, robustness, sections, words
 from . import tables as variant_tables
 from .rows import REFERENCE_ID, main_set, number, rows_of
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _CLASS_LEGEND = (
     '<ul class="legend"><li><i class="bar"></i>p ≤ .05</li><li><i class="faint"></i>not significant</li></ul>'
 )
+
+_HALF_PAGE_INCHES = 5.4
+"""A figure up to this wide leaves room for others beside it."""
 
 _LONG_NAME = 12
 """Class names beyond this many letters get wider cards."""
@@ -33,13 +36,16 @@ def render_report(
     thumbnails: Mapping[int, bytes],
     notes: Sequence[str],
     provenance: Mapping[str, str],
+    samples: bytes | None = None,
 ) -> str:
     """The page of a study, about its main evaluation set: `test`, or else the first.
 
     Arguments:
-        tables: the result tables by name; a section without rows is left out.
+        tables: the result tables by name; a section without rows is left out. Those of robustness may be absent, as
+            older results are without them.
         thumbnails: PNG by example id; an example without one gets a card without a picture.
         notes: what a reader must know before believing the figures, such as missing members.
+        samples: PNG of `samples.sample_grid`, shown with the figures of robustness.
     """
     summary, classes = tables["summary"], tables["classes"]
     evaluation_set = main_set(summary)
@@ -66,6 +72,7 @@ def render_report(
         "attribute_sections": multilabel.attribute_section(tables["attributes"])
         + multilabel.amplification_section(tables["amplification"], tables["criteria"])
         + multilabel.countermeasure_section(tables["countermeasures"]),
+        "robustness_section": _robustness(tables, samples),
         "evaluation_sets": _evaluation_sets(summary, evaluation_set),
         "provenance": variant_tables.definition_list(dict(provenance)),
     }
@@ -79,6 +86,19 @@ def _stability(stability: pd.DataFrame) -> str:
     if not rows_of(stability):
         return ""
     return sections.stability_section(stability, _figure(figures.stability_panel(stability)))
+
+
+def _robustness(tables: Mapping[str, pd.DataFrame], samples: bytes | None) -> str:
+    table, errors = tables.get("robustness"), tables.get("corruption_errors")
+    if table is None or not robustness.corrupted_rows(table):
+        return robustness.robustness_section(table, errors)
+    curves = "".join(map(_figure, figures.severity_panels(table)))
+    plots = robustness.curves_block(curves, figures.severity_legend(table))
+    heat_map = figures.robustness_panel(table)
+    if heat_map is not None:
+        opening = '<div class="figures">' if heat_map.inches < _HALF_PAGE_INCHES else "<div>"
+        plots = f"{opening}{robustness.heat_map_block(_wide_figure(heat_map))}{plots}</div>"
+    return robustness.robustness_section(table, errors, plots=plots, samples=samples)
 
 
 def _tiles(rows: list[Row], worst: Row | None) -> str:
@@ -103,6 +123,16 @@ def _notes(notes: Sequence[str]) -> str:
 def _figure(panel: figures.PagePanel) -> str:
     title, unit = escape(panel.title), escape(panel.unit)
     return f'<figure class="plot"><figcaption><b>{title}</b> <small>{unit}</small></figcaption>{panel.svg}</figure>'
+
+
+def _wide_figure(panel: figures.PagePanel) -> str:
+    """A figure that grows with what it shows, and scrolls where the page is narrower."""
+    title, unit = escape(panel.title), escape(panel.unit)
+    points = 72 * panel.inches
+    return (
+        f'<figure class="plot"><figcaption><b>{title}</b> <small>{unit}</small></figcaption><div class="wide">'
+        f'<div style="min-width:{1.1 * points:.0f}px;max-width:{1.75 * points:.0f}px">{panel.svg}</div></div></figure>'
+    )
 
 
 def _class_section(classes: pd.DataFrame) -> str:

@@ -23,6 +23,11 @@ def points(fraction: float, decimals: int = 1) -> str:
     return text if float(text[1:]) else f"±{text[1:]}"
 
 
+def relative(change: float, decimals: int = 1) -> str:
+    """A change as a share of what it was, in percent, with its sign."""
+    return MISSING if math.isnan(change) else f"{points(change, decimals)} %"
+
+
 def count(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:,.0f}"
 

@@ -196,6 +196,7 @@ def test_classes_without_examples_are_not_counted(study: Study) -> None:
 def test_numbers_read_as_people_write_them() -> None:
     assert [words.percent(value) for value in (0.1234, 0.0, math.nan)] == ["12.3 %", "0.0 %", "–"]
     assert [words.points(value) for value in (0.012, -0.034, -0.0001, math.nan)] == ["+1.2", "−3.4", "±0.0", "–"]
+    assert [words.relative(value) for value in (-0.034, math.nan)] == ["−3.4 %", "–"]
     assert [words.file_size(value) for value in (12, 44_444, 1_234_567, 5e10)] == [
         "12 B",
         "44.4 kB",
