@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, final
 
 from ray.tune.search import Searcher
@@ -26,20 +26,20 @@ def trial_config(spec: MemberSpec) -> dict[str, Any]:
 class PlanSearcher(Searcher):
     """Suggests the `missing` members of a plan, those of the lowest seeds first.
 
-    Ordered by seed, so that the populations grow evenly and partial results mean something. Members whose parent
-    failed for good are never suggested and end up in `unreachable`.
+    Ordered by seed, so that the populations grow evenly and partial results mean something. A member waits for its
+    parent where that one is missing as well; where the parent failed for good it ends up in `unreachable`.
     """
 
-    def __init__(self, missing: Iterable[MemberSpec], complete: Iterable[str]) -> None:
+    def __init__(self, missing: Sequence[MemberSpec]) -> None:
         super().__init__()
-        complete_ids = set(complete)
+        missing_ids = {spec.member_id for spec in missing}
         self.ready: deque[MemberSpec] = deque()
         self.children: dict[str, list[MemberSpec]] = defaultdict(list)
         for spec in sorted(missing, key=lambda spec: spec.seed):
-            if spec.parent_id is None or spec.parent_id in complete_ids:
-                self.ready.append(spec)
-            else:
+            if spec.parent_id is not None and spec.parent_id in missing_ids:
                 self.children[spec.parent_id].append(spec)
+            else:
+                self.ready.append(spec)
         self.live: dict[str, MemberSpec] = {}
         self.unreachable: list[MemberSpec] = []
 

@@ -46,8 +46,7 @@ def run_sweep(
     if not missing:
         return SweepOutcome()
     execution = recipe.execution
-    missing_ids = {spec.member_id for spec in missing}
-    searcher = PlanSearcher(missing, complete={spec.member_id for spec in plan.members} - missing_ids)
+    searcher = PlanSearcher(missing)
     outcome, storage_watch = SweepOutcome(), _StorageWatch()
     shared = Shared(recipe, storage, tuple(start_writers(storage, execution.num_writers)), os.getcwd())
     trainable = tune.with_resources(

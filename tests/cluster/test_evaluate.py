@@ -15,6 +15,7 @@ import pytest
 from pie_ray.analysis import open_results
 from pie_ray.store import Storage
 from tests.cluster.nodes import cluster
+from tests.conftest import TINY
 
 pytestmark = pytest.mark.long
 
@@ -24,12 +25,17 @@ SETS = {f"corruption/{name}/{severity}" for name in ("fog", "contrast") for seve
 WITH_FOG = "evaluation.suites.fog=" + SUITES.removeprefix("fog: ").strip()
 
 
-@pytest.fixture
-def finished(start_sweep, tiny_text):
-    """A sweep without suites."""
-    sweep = start_sweep(tiny_text)
+@pytest.fixture(scope="module")
+def finished_once(start_module_sweep):
+    sweep = start_module_sweep(TINY)
     assert sweep.finish() == 0, sweep.output
-    return sweep
+    return sweep.storage
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path):
+    """The storage of a sweep without suites."""
+    return shutil.copytree(finished_once, tmp_path / "results")
 
 
 def evaluate(folder, *arguments):
@@ -49,7 +55,7 @@ def image_files(storage):
 
 
 def test_a_finished_sweep_gets_suites_and_only_what_is_missing_is_done(finished, tmp_path, start_sweep, tiny_text):
-    folder = finished.storage / "tiny"
+    folder = finished / "tiny"
     (tmp_path / "suites.yaml").write_text(SUITES)
     checkpoints = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/*")}
     clean = {path: path.stat().st_mtime_ns for path in folder.glob("predictions/clean/*/*")}
@@ -65,19 +71,19 @@ def test_a_finished_sweep_gets_suites_and_only_what_is_missing_is_done(finished,
     assert set(pd.read_parquet(folder / "analysis/robustness.parquet")["evaluation_set"]) == SETS
     assert (folder / "report/index.html").exists()
 
-    made = image_files(finished.storage)
+    made = image_files(finished)
     assert len(made) == 4
     again = evaluate(folder)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "All 6 members are complete: nothing to predict." in again.stdout
-    other = start_sweep(tiny_text.replace("name: tiny", "name: other"), finished.storage, "--set", WITH_FOG)
+    other = start_sweep(tiny_text.replace("name: tiny", "name: other"), finished, "--set", WITH_FOG)
     assert other.finish() == 0, other.output
     assert "The images of 4 further evaluation sets are there." in other.output
-    assert image_files(finished.storage) == made
+    assert image_files(finished) == made
 
 
 def test_members_that_are_not_trained_are_left_to_the_sweep(finished, tmp_path):
-    folder = finished.storage / "tiny"
+    folder = finished / "tiny"
     (folder / "members/dense/1.json").unlink()
     (folder / "checkpoints/dense/1.safetensors").unlink()
     (tmp_path / "suites.yaml").write_text(SUITES)
@@ -89,7 +95,7 @@ def test_members_that_are_not_trained_are_left_to_the_sweep(finished, tmp_path):
 
 
 def test_what_is_no_sweep_and_no_suites_is_one_message(finished, tmp_path):
-    folder = finished.storage / "tiny"
+    folder = finished / "tiny"
     nothing = evaluate(tmp_path / "nowhere")
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
     assert "holds no results" in nothing.stderr
@@ -106,7 +112,7 @@ def test_what_is_no_sweep_and_no_suites_is_one_message(finished, tmp_path):
 
 
 def test_evaluation_as_a_ray_job(finished, tmp_path):
-    folder = finished.storage / "tiny"
+    folder = finished / "tiny"
     working_dir = tmp_path / "job"
     shutil.copytree(ROOT / "jobs", working_dir / "jobs")
     (working_dir / "suites.yaml").write_text(SUITES)

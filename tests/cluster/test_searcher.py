@@ -29,7 +29,7 @@ def drain(searcher):
 
 
 def test_a_child_waits_for_its_parent_and_then_goes_first(members):
-    searcher = PlanSearcher(members, complete=[])
+    searcher = PlanSearcher(members)
     first, then = drain(searcher)
     assert names(first.values()) == ["dense/0", "magnitude-0.50/0", "dense/1", "magnitude-0.50/1"]
     assert then is None
@@ -39,7 +39,7 @@ def test_a_child_waits_for_its_parent_and_then_goes_first(members):
 
 
 def test_a_suggestion_shows_what_tune_and_mlflow_show(members):
-    config = PlanSearcher(members[-1:], complete=[members[-1].parent_id]).suggest("t")
+    config = PlanSearcher(members[-1:]).suggest("t")
     assert config == {
         "member_id": members[-1].member_id,
         "variant": "static_int8",
@@ -51,7 +51,7 @@ def test_a_suggestion_shows_what_tune_and_mlflow_show(members):
 
 @pytest.mark.parametrize("how", [{"error": True}, {"result": {"error": "diverged"}}])
 def test_children_of_a_failed_parent_are_unreachable(members, how):
-    searcher = PlanSearcher(members, complete=[])
+    searcher = PlanSearcher(members)
     suggested, _ = drain(searcher)
     for trial, config in suggested.items():
         if (config["variant"], config["seed"]) == ("dense", 0):
@@ -62,14 +62,12 @@ def test_children_of_a_failed_parent_are_unreachable(members, how):
     assert [(spec.variant_id, spec.seed) for spec in searcher.unreachable] == [("static_int8", 0)]
 
 
-def test_children_of_parents_that_were_complete_before_need_no_wait(members):
-    children = [member for member in members if member.parent_id]
-    searcher = PlanSearcher(children, complete=[member.parent_id for member in children])
+def test_children_of_parents_that_are_not_missing_need_no_wait(members):
+    searcher = PlanSearcher([member for member in members if member.parent_id])
     suggested, then = drain(searcher)
     assert len(suggested) == 2
     assert then == Searcher.FINISHED
 
 
-def test_tune_is_never_left_waiting_with_nothing_live(members):
-    children = [member for member in members if member.parent_id]
-    assert PlanSearcher(children, complete=[]).suggest("t") == Searcher.FINISHED
+def test_tune_is_never_left_waiting_with_nothing_live():
+    assert PlanSearcher([]).suggest("t") == Searcher.FINISHED
