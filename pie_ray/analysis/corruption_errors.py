@@ -80,12 +80,15 @@ def _columns(sets: Sequence[SetErrors], seed: int) -> dict[str, float]:
         ("mce", stats.mean_corruption_error, errors),
         ("relative_mce", stats.relative_mean_corruption_error, drops),
     ):
-        found = None
-        if values[0].size and values[1].size:
-            rng = np.random.default_rng(seed)
-            found = statistic(*values, corruptions, rng=rng, alpha=SIGNIFICANCE, is_paired=is_paired)
-        for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
-            columns[f"{name}{end}"] = np.nan if found is None else float(getattr(found, field))
+        columns |= dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
+        if not (values[0].size and values[1].size):
+            continue
+        rng = np.random.default_rng(seed)
+        found = statistic(*values, corruptions, rng=rng, alpha=SIGNIFICANCE, is_paired=is_paired)
+        columns[name] = float(found.value)
+        # Of the reference against itself no draw can differ, and some may have nothing to divide by.
+        if not np.array_equal(*values):
+            columns |= {f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
     return columns | _interval("drop", drops[1])
 
 

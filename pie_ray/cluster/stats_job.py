@@ -1,4 +1,4 @@
-"""The analysis spread over a Ray cluster: a task an evaluation set and variant."""
+"""The analysis spread over a Ray cluster: a task a variant, of robustness or of another evaluation set."""
 
 from __future__ import annotations
 
