@@ -37,7 +37,7 @@ from .store import (
     write_record,
 )
 from .suites import keeps_logits
-from .training import Batches, Normalise, choose_device, predict, train
+from .training import Batches, Normalise, choose_device, make_route, predict, train
 
 NUM_CALIBRATION_IMAGES = 100
 """Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
@@ -83,11 +83,18 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
     """
     device = choose_device()
     started = time.perf_counter()
-    forward, facts, num_bytes, was_made = _obtain(spec, workplace, device, on_epoch)
+    network, facts, num_bytes, was_made = _obtain(spec, workplace, device, on_epoch)
     train_seconds = time.perf_counter() - started if was_made else None
 
     earlier = read_record(workplace.storage, spec)
     started = time.perf_counter()
+    train_set = workplace.splits.train
+    forward = make_route(
+        network.eval(),
+        arithmetic=facts.arithmetic,
+        precision=workplace.recipe.evaluation.precision,
+        image_shape=(train_set.num_channels, train_set.image_size, train_set.image_size),
+    )
     top1 = evaluate_member(spec, forward, workplace, device)
     record = MemberRecord(
         member_id=spec.member_id,
@@ -182,23 +189,23 @@ def _among(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
 
 def _obtain(
     spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
-) -> tuple[Callable[[Tensor], Tensor], Facts, int, bool]:
+) -> tuple[nn.Module, Facts, int, bool]:
     """The member's network, from its checkpoint where there is one; says last whether it was made now."""
     if workplace.storage.exists(paths.checkpoint(spec.variant_id, spec.seed)):
         checkpoint, num_bytes = _read_checkpoint(spec.variant_id, spec.seed, spec.member_id, workplace.storage)
         return _restore(spec, checkpoint, workplace, device), checkpoint.facts, num_bytes, False
     if spec.variant.quantization is None:
-        forward, checkpoint = _train(spec, workplace, device, on_epoch)
+        network, checkpoint = _train(spec, workplace, device, on_epoch)
     else:
-        forward, checkpoint = _derive(spec, workplace, device)
+        network, checkpoint = _derive(spec, workplace, device)
     data = checkpoint.to_bytes()
     write_checkpoint(workplace.storage, spec.variant_id, spec.seed, data)
-    return forward, checkpoint.facts, len(data), True
+    return network, checkpoint.facts, len(data), True
 
 
 def _train(
     spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
-) -> tuple[Callable[[Tensor], Tensor], Checkpoint]:
+) -> tuple[nn.Module, Checkpoint]:
     recipe, train_set = workplace.recipe, workplace.splits.train
     network = workplace.skeleton(spec.generator_seed).to(device)
     batches = Batches(
@@ -232,7 +239,7 @@ def _train(
 
 def _derive(
     spec: MemberSpec, workplace: Workplace, device: torch.device
-) -> tuple[Callable[[Tensor], Tensor], Checkpoint]:
+) -> tuple[nn.Module, Checkpoint]:
     parent, scheme = spec.variant.parent, spec.variant.quantization
     assert parent is not None and scheme is not None and spec.parent_id is not None
     checkpoint, _ = _read_checkpoint(parent.variant_id, spec.seed, spec.parent_id, workplace.storage)
@@ -241,17 +248,17 @@ def _derive(
     images = Normalise(train_set.channel_statistics, device)(train_set.images[:NUM_CALIBRATION_IMAGES].to(device))
     quantized = quantize(network, scheme, calibration_images=images)
     facts = _measure(spec, network, quantized.arithmetic, checkpoint.facts.precision, device, None)
-    return quantized.forward, Checkpoint(facts=facts, state=quantized.state)
+    return quantized.network, Checkpoint(facts=facts, state=quantized.state)
 
 
 def _restore(
     spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace, device: torch.device
-) -> Callable[[Tensor], Tensor]:
+) -> nn.Module:
     skeleton, scheme = workplace.skeleton(spec.generator_seed), spec.variant.quantization
     if scheme is None:
         return _load(skeleton, checkpoint.state).to(device)
     quantized: QuantizedNetwork = restore(skeleton.to(device).eval(), scheme, checkpoint.state)
-    return quantized.forward
+    return quantized.network
 
 
 def _load(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:

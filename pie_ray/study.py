@@ -142,6 +142,7 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits, suites: Suites) -> Man
         is_multilabel=splits.test.is_multilabel,
         suites={suite: {images.name: len(images) for images in sets} for suite, sets in suites.items()},
         suite_fingerprints={name: suite_fingerprint(suites[name]) for name in recipe.evaluation.suites},
+        precision=recipe.evaluation.precision,
         versions={"pie_ray": __version__}
         | {name: metadata.version(name) for name in ("torch", "torchvision", "ray", "pyarrow", "numpy")},
         machine={

@@ -34,6 +34,8 @@ class Manifest(Config):
     """Number of examples by suite and evaluation set."""
     suite_fingerprints: dict[str, str] = Field(default_factory=dict)
     """Of the images of those suites that were not made from the splits as they are."""
+    precision: str = "float32"
+    """Of predictions (`evaluation.precision`)."""
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, str] = Field(default_factory=dict)
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -113,6 +115,7 @@ def _identity(manifest: Manifest, suites: Iterable[str]) -> dict[str, Any]:
         "fingerprint of the images": manifest.fingerprint,
         "num_classes": manifest.num_classes,
         "class_names": list(manifest.class_names),
+        "evaluation.precision": manifest.precision,
         **{f"suite {suite}": _suite_text(manifest.suites[suite]) for suite in suites},
         **{
             f"images of suite {suite} (or call it otherwise)": manifest.suite_fingerprints.get(suite, _LEFT_OUT)

@@ -4,5 +4,15 @@ from .batches import Batches, Normalise
 from .device import choose_device, resolve_precision
 from .inference import predict
 from .loop import TrainingResult, train
+from .routes import make_route
 
-__all__ = ["Batches", "Normalise", "TrainingResult", "choose_device", "predict", "resolve_precision", "train"]
+__all__ = [
+    "Batches",
+    "Normalise",
+    "TrainingResult",
+    "choose_device",
+    "make_route",
+    "predict",
+    "resolve_precision",
+    "train",
+]

@@ -75,6 +75,25 @@ def test_every_disagreement_is_shown_with_both_values(storage):
     assert read_manifest(storage) == make_manifest()
 
 
+def test_predictions_of_another_precision_or_of_other_images_are_refused(storage):
+    claim(storage, make_manifest(suite_fingerprints={"fog": "aaaa"}, suites={"fog": {"fog/1": 5}}), "name: demo\n")
+    with pytest.raises(StoreError) as raised:
+        others = make_manifest(precision="bfloat16", suite_fingerprints={"fog": "bbbb"}, suites={"fog": {"fog/1": 5}})
+        claim(storage, others, "name: demo\n")
+    assert str(raised.value) == (
+        f"evaluation.precision: the results in {storage} have float32, the recipe says bfloat16\n"
+        f"images of suite fog (or call it otherwise): the results in {storage} have aaaa, the recipe says bbbb"
+        "; use another name or storage"
+    )
+
+
+def test_a_suite_of_many_sets_is_named_by_a_few(storage):
+    sets = {f"corruption/fog/{severity}": 10 for severity in range(20)}
+    claim(storage, make_manifest(suites={"fog": sets}), "name: demo\n")
+    with pytest.raises(StoreError, match=r"corruption/fog/13 \(10 examples\), 20 sets in all, the recipe says"):
+        claim(storage, make_manifest(suites={"fog": dict.fromkeys(list(sets)[:19], 10)}), "name: demo\n")
+
+
 def test_no_manifest_is_file_not_found(storage):
     with pytest.raises(FileNotFoundError, match=r"manifest\.json is not in"):
         read_manifest(storage)

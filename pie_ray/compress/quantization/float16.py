@@ -10,7 +10,7 @@ import copy
 
 from torch import Tensor, nn
 
-from .network import QuantizedNetwork, in_float32, load_state, portable, quantizable_layers, require_finite
+from .network import QuantizedNetwork, load_state, portable, quantizable_layers, require_finite
 
 
 def encode(network: nn.Module, calibration_images: Tensor) -> dict[str, Tensor]:
@@ -26,4 +26,4 @@ def encode(network: nn.Module, calibration_images: Tensor) -> dict[str, Tensor]:
 def decode(skeleton: nn.Module, state: dict[str, Tensor]) -> QuantizedNetwork:
     network = copy.deepcopy(skeleton).eval()
     load_state(network, state)
-    return QuantizedNetwork(forward=in_float32(network), state=state, arithmetic="native")
+    return QuantizedNetwork(network=network, state=state, arithmetic="native")

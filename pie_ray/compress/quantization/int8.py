@@ -58,7 +58,7 @@ def _decode(skeleton: nn.Module, state: dict[str, Tensor], *, static: bool) -> Q
     in_int8 = layers[0].weight.device.type == "cpu" and kernels_are_exact()
     for layer in layers:
         layer.prepare(in_int8=in_int8)
-    return QuantizedNetwork(forward=in_float32(network), state=state, arithmetic="int8" if in_int8 else "simulated")
+    return QuantizedNetwork(network=network, state=state, arithmetic="int8" if in_int8 else "simulated")
 
 
 def observe_inputs(network: nn.Module, images: Tensor) -> dict[str, Extremes]:

@@ -64,7 +64,7 @@ class Convolution(AbstractOperation):
         packed = torch.ops.onednn.qconv_prepack(weight, unit_scale, 1.0, zero_point, *geometry)
 
         def sums(levels: Tensor) -> Tensor:
-            levels = levels.to(torch.uint8, memory_format=torch.channels_last)
+            levels = _as_bytes(levels).contiguous(memory_format=torch.channels_last)
             return _as_float32(
                 torch.ops.onednn.qconv_pointwise,
                 (levels, 1.0, zero_point, packed, unit_scale, no_zero_points, None, *geometry),
@@ -88,7 +88,7 @@ class MatrixProduct(AbstractOperation):
         def sums(levels: Tensor) -> Tensor:
             return _as_float32(
                 torch.ops.onednn.qlinear_pointwise,
-                (levels.to(torch.uint8), 1.0, zero_point, packed, unit_scale, no_zero_points, None),
+                (_as_bytes(levels), 1.0, zero_point, packed, unit_scale, no_zero_points, None),
             )
 
         return sums
@@ -112,6 +112,11 @@ def operation_of(layer: nn.Conv2d | nn.Linear) -> AbstractOperation:
 def _unit_scale(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Scale 1 and zero point 0 for every output channel: the kernels give bare sums, scaled afterwards."""
     return torch.ones(len(weight)), torch.zeros(len(weight), dtype=torch.int64)
+
+
+def _as_bytes(levels: Tensor) -> Tensor:
+    """By way of int16, which takes a third of the time that the direct way from float to uint8 does."""
+    return levels.to(torch.int16).to(torch.uint8)
 
 
 def _as_float32(kernel: Any, arguments: tuple[Any, ...]) -> Tensor:

@@ -16,11 +16,16 @@ QuantizableLayer = nn.Conv2d | nn.Linear
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    forward: Callable[[Tensor], Tensor]
-    """Float32 images [n, C, H, W] to float32 logits [n, classes], for any n; no image depends on its batch."""
+    network: nn.Module
+    """In eval mode; of plain layers where the arithmetic is `native`."""
     state: dict[str, Tensor]
     """What goes on disk: contiguous tensors on the CPU that share no memory."""
     arithmetic: Arithmetic
+
+    @property
+    def forward(self) -> Callable[[Tensor], Tensor]:
+        """Float32 images [n, C, H, W] to float32 logits [n, classes], for any n; no image depends on its batch."""
+        return in_float32(self.network)
 
 
 @dataclass(frozen=True)
