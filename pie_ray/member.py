@@ -237,9 +237,7 @@ def _train(
     return network, Checkpoint(facts=facts, state=dict(network.state_dict()))
 
 
-def _derive(
-    spec: MemberSpec, workplace: Workplace, device: torch.device
-) -> tuple[nn.Module, Checkpoint]:
+def _derive(spec: MemberSpec, workplace: Workplace, device: torch.device) -> tuple[nn.Module, Checkpoint]:
     parent, scheme = spec.variant.parent, spec.variant.quantization
     assert parent is not None and scheme is not None and spec.parent_id is not None
     checkpoint, _ = _read_checkpoint(parent.variant_id, spec.seed, spec.parent_id, workplace.storage)
@@ -251,9 +249,7 @@ def _derive(
     return quantized.network, Checkpoint(facts=facts, state=quantized.state)
 
 
-def _restore(
-    spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace, device: torch.device
-) -> nn.Module:
+def _restore(spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace, device: torch.device) -> nn.Module:
     skeleton, scheme = workplace.skeleton(spec.generator_seed), spec.variant.quantization
     if scheme is None:
         return _load(skeleton, checkpoint.state).to(device)
