@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -46,3 +47,23 @@ def tiny_text() -> str:
 def tiny_recipe(tmp_path) -> Recipe:
     """The tiny recipe with its results in a folder of the test's own."""
     return parse_recipe(TINY, [f"execution.storage={tmp_path / 'results'}"])
+
+
+_exit_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_exit_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave without the interpreter's end, in which a native library crashed once after every test had passed.
+
+    A dozen of them are loaded here that no command of ours loads together. The commands themselves run in processes of
+    their own, whose exit codes the tests look at.
+    """
+    if _exit_status in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_exit_status])
