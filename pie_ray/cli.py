@@ -16,6 +16,8 @@ from .recipe_options import add_recipe_options, add_set_option, recipe_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .config import Recipe
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -91,37 +93,32 @@ def _sweep(options: argparse.Namespace, console: Console) -> None:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> None:
-    from .errors import SweepError
     from .stages import evaluate, recipe_with_suites
 
-    recipe = recipe_with_suites(options.results, options.suites, options.set)
-    failure = None
-    try:
-        evaluate(recipe, console, address=options.address, verbose=options.verbose)
-    except SweepError as error:
-        failure = error
-    _finish(recipe, console, options.address)
-    if failure is not None:
-        raise failure
+    _complete_and_report(evaluate, recipe_with_suites(options.results, options.suites, options.set), options, console)
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
+    from .stages import sweep
+
+    _complete_and_report(sweep, recipe_of(options), options, console)
+
+
+def _complete_and_report(stage: Any, recipe: Recipe, options: argparse.Namespace, console: Console) -> None:
     from .errors import SweepError
 
-    recipe = recipe_of(options)
     failure = None
     try:
-        stages.sweep(recipe, console, address=options.address, verbose=options.verbose)
+        stage(recipe, console, address=options.address, verbose=options.verbose)
     except SweepError as error:
         # The table of what is complete is worth more than none; the failure still decides the exit code.
         failure = error
-    _finish(recipe, console, options.address)
+    _report(recipe, console, options.address)
     if failure is not None:
         raise failure
 
 
-def _finish(recipe: Any, console: Console, address: str | None) -> None:
+def _report(recipe: Recipe, console: Console, address: str | None) -> None:
     from . import stages
     from .console import print_results
     from .reporting import analyze_source

@@ -75,19 +75,24 @@ class PreparedImages:
             yield slice(part.start, part.stop), torch.from_numpy(pixels)
 
     def _pixels(self, images: EvaluationImages, part: Part) -> Pixels:
+        if self._near is None:
+            return self._stored(images, part)
         place = (images.fingerprint, part.start)
-        if self._near is not None:
+        # A disk of this machine that is full or refuses costs time, and nothing else.
+        with suppress(StorageError):
             pixels = read_image_part(self._near, *place, _shape(images, part))
             if pixels is not None:
                 return pixels
-        pixels = read_image_part(self._storage, *place, _shape(images, part))
+        pixels = self._stored(images, part)
+        with suppress(StorageError):
+            write_image_part(self._near, *place, pixels)
+        return pixels
+
+    def _stored(self, images: EvaluationImages, part: Part) -> Pixels:
+        pixels = read_image_part(self._storage, images.fingerprint, part.start, _shape(images, part))
         if pixels is None:
             pixels = images.read(part.start, part.stop)
-            write_image_part(self._storage, *place, pixels)
-        if self._near is not None:
-            # A full disk costs the next reader time, and nothing else.
-            with suppress(StorageError):
-                write_image_part(self._near, *place, pixels)
+            write_image_part(self._storage, images.fingerprint, part.start, pixels)
         return pixels
 
 

@@ -109,9 +109,12 @@ def _over_corruptions(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_artifacts(analysis: Analysis) -> dict[str, bytes]:
-    """The tables that have rows, as CSV, which MLflow shows as tables."""
+    """The tables that have rows, as CSV, which MLflow shows as tables.
+
+    Without the lists of sets that an example is a PIE in: they are for programs, and make the file many times larger.
+    """
     return {
-        f"tables/{name}.csv": table.to_csv(index=False).encode()
+        f"tables/{name}.csv": table.drop(columns="pie_sets", errors="ignore").to_csv(index=False).encode()
         for name, table in analysis.tables.items()
         if len(table)
     }

@@ -168,12 +168,15 @@ def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSp
 
 def report(results: Results, analysis: Analysis, console: Console) -> dict[str, bytes]:
     """Write the report, with pictures of the most forgotten examples and of each corruption where the images are."""
+    thumbnails: dict[int, bytes] = {}
+    samples = None
     try:
         splits = load_splits(results.recipe.data, results.recipe.execution.cache)
-        thumbnails, samples = _thumbnails(splits, analysis), _samples(results, splits)
+        thumbnails = _thumbnails(splits, analysis)
+        samples = _samples(results, splits)
     except DataError as error:
-        console.print(f"[yellow]The report has no pictures:[/] {escape(str(error))}")
-        thumbnails, samples = {}, None
+        which = "pictures of corruptions" if thumbnails else "pictures"
+        console.print(f"[yellow]The report has no {which}:[/] {escape(str(error))}")
     return write_report(results, analysis, thumbnails, samples)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -158,14 +159,21 @@ def test_of_another_machine_s_storage_a_copy_is_kept_here(prepared, execution, m
     assert made.times.tolist() == [1] * NUM_EXAMPLES
 
 
+def test_a_cache_that_cannot_be_used_costs_nothing_but_time(prepared, execution, tmp_path, monkeypatch):
+    made = Made()
+    make_all(prepared, made)
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setattr(Storage, "is_local", property(lambda storage: "cache" in storage.uri))
+    assert np.array_equal(read_all(PreparedImages(execution), made.images), made.pixels)
+    assert made.times.tolist() == [1] * NUM_EXAMPLES
+
+
 def test_what_a_killed_process_left_half_written_is_removed(prepared, execution):
     folder, path = image_file(execution, 0)
     make_all(prepared, Made())
     old = folder.uri + "/f00d/.0123.pie_ray_tmp"
     with open(old, "wb") as file:
         file.write(b"half")
-    import os
-
     os.utime(old, (0, 0))
     prepared.remove_leftovers()
     assert not os.path.exists(old)
