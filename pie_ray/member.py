@@ -84,9 +84,10 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
     device = choose_device()
     started = time.perf_counter()
     network, facts, num_bytes, was_made = _obtain(spec, workplace, device, on_epoch)
-    train_seconds = time.perf_counter() - started if was_made else None
-
     earlier = read_record(workplace.storage, spec)
+    known_seconds = None if earlier is None else earlier.train_seconds
+    train_seconds = time.perf_counter() - started if was_made else known_seconds
+
     started = time.perf_counter()
     train_set = workplace.splits.train
     forward = make_route(
@@ -111,7 +112,7 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
         checkpoint_bytes=num_bytes,
         train_loss=facts.train_loss,
         top1=top1,
-        train_seconds=earlier.train_seconds if earlier else train_seconds,
+        train_seconds=train_seconds,
         evaluate_seconds=time.perf_counter() - started,
         device=facts.device,
         precision=facts.precision,

@@ -97,9 +97,10 @@ def _trained(results: Results, console: Console) -> Plan:
     """The plan without the members that would have to be trained."""
     made = results.found.made
     trained = tuple(s for s in results.plan.members if s.member_id in made and made[s.member_id].checkpoint_bytes)
-    num_untrained = len(results.plan.members) - len(trained)
-    if num_untrained:
-        console.print(f"[yellow]{num_untrained} members are not trained yet:[/] `pie-ray sweep` makes them.")
+    num_members = len(results.plan.members)
+    if len(trained) < num_members:
+        num_untrained = num_members - len(trained)
+        console.print(f"[yellow]not trained yet:[/] {num_untrained} of {num_members} members; `pie-ray run` makes them")
     return replace(results.plan, members=trained)
 
 

@@ -89,7 +89,7 @@ def test_members_that_are_not_trained_are_left_to_the_sweep(finished, tmp_path):
     (tmp_path / "suites.yaml").write_text(SUITES)
     done = evaluate(folder, tmp_path / "suites.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 members are not trained yet" in done.stdout
+    assert "not trained yet: 1 of 6 members" in done.stdout
     assert not (folder / "checkpoints/dense/1.safetensors").exists()
     assert len(list(folder.glob("predictions/fog/*/*.parquet"))) == 5
 
