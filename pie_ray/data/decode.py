@@ -73,14 +73,21 @@ def decode_rows(split: PublishedSplit, rows: Int64Array, image_shape: tuple[int,
     return _decode_images(split, rows, _Format("L" if channels == 1 else "RGB", size))
 
 
-def _choose_rows(split: PublishedSplit, num_wanted: int | None, field_name: str) -> Int64Array:
-    """A fixed random subset in the published order; a smaller one is part of a larger one."""
-    if num_wanted is None:
-        return np.arange(len(split))
-    if num_wanted > len(split):
-        raise DataError(f"{field_name} is {num_wanted}, but {split.place} has {len(split)} examples")
+def choose_rows(num_rows: int, num_wanted: int | None) -> Int64Array:
+    """A fixed random subset of 0 .. num_rows - 1, ascending; a smaller one is part of a larger one.
+
+    All rows where no more are wanted than there are.
+    """
+    if num_wanted is None or num_wanted >= num_rows:
+        return np.arange(num_rows)
     # RandomState: numpy promises never to change its numbers, and a member's name stands for its training images.
-    return np.sort(np.random.RandomState(SUBSET_SEED).permutation(len(split))[:num_wanted])
+    return np.sort(np.random.RandomState(SUBSET_SEED).permutation(num_rows)[:num_wanted])
+
+
+def _choose_rows(split: PublishedSplit, num_wanted: int | None, field_name: str) -> Int64Array:
+    if num_wanted is not None and num_wanted > len(split):
+        raise DataError(f"{field_name} is {num_wanted}, but {split.place} has {len(split)} examples")
+    return choose_rows(len(split), num_wanted)
 
 
 def _decode_split(

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .decode import SUBSET_SEED
 from .image_set import ImageSet, Int64Array
 
 Pixels = npt.NDArray[np.uint8]
@@ -77,13 +76,3 @@ def as_they_are(name: str, images: ImageSet) -> EvaluationImages:
 def fingerprint_of(description: dict[str, Any]) -> str:
     """Sixteen hexadecimal digits of a JSON description."""
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def choose_rows(num_rows: int, num_wanted: int | None) -> Int64Array:
-    """A fixed random subset of 0 .. num_rows - 1, ascending; a smaller one is part of a larger one.
-
-    All rows where no more are wanted than there are.
-    """
-    if num_wanted is None or num_wanted >= num_rows:
-        return np.arange(num_rows)
-    return np.sort(np.random.RandomState(SUBSET_SEED).permutation(num_rows)[:num_wanted])

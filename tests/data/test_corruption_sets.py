@@ -22,7 +22,8 @@ from pie_ray.config import CORRUPTIONS, CorruptionSuite, DigitsData
 from pie_ray.data import ImageSet, Splits, load_splits
 from pie_ray.data.corruption import corruption_sets
 from pie_ray.data.corruption.generate import cifar10_c
-from pie_ray.data.evaluation_images import EvaluationImages, choose_rows
+from pie_ray.data.decode import choose_rows
+from pie_ray.data.evaluation_images import EvaluationImages
 from pie_ray.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("error")

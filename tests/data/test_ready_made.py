@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 
 from pie_ray.config import Cifar10CSuite, Cifar101Suite, ClassFoldersSuite, ImagenetCSuite
 from pie_ray.data import ImageSet, Splits
-from pie_ray.data.evaluation_images import choose_rows
+from pie_ray.data.decode import choose_rows
 from pie_ray.data.image_set import LabelArray
 from pie_ray.data.ready_made import cifar10_1_sets, cifar10_c_sets, class_folder_sets, imagenet_c_sets
 from pie_ray.errors import DataError

@@ -11,7 +11,8 @@ from PIL import Image, ImageFilter
 
 from pie_ray.config import CORRUPTIONS, Cifar10CSuite, Cifar101Suite
 from pie_ray.data import Splits
-from pie_ray.data.evaluation_images import EvaluationImages, choose_rows
+from pie_ray.data.decode import choose_rows
+from pie_ray.data.evaluation_images import EvaluationImages
 from pie_ray.data.ready_made import cifar10_1_sets, cifar10_c_sets
 from pie_ray.errors import DataError
 

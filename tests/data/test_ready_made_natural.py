@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 
 from pie_ray.config import DigitsData, NaturalSuite
 from pie_ray.data import Splits, load_splits
-from pie_ray.data.evaluation_images import EvaluationImages, choose_rows
+from pie_ray.data.decode import choose_rows
+from pie_ray.data.evaluation_images import EvaluationImages
 from pie_ray.data.ready_made import natural_sets
 from pie_ray.data.ready_made.classes import find_classes
 from pie_ray.errors import DataError

@@ -12,7 +12,8 @@ from PIL import Image
 
 from pie_ray.config import ClassFoldersSuite, ImagenetCSuite
 from pie_ray.data import Splits
-from pie_ray.data.evaluation_images import EvaluationImages, choose_rows
+from pie_ray.data.decode import choose_rows
+from pie_ray.data.evaluation_images import EvaluationImages
 from pie_ray.data.ready_made import class_folder_sets, imagenet_c_sets
 from pie_ray.errors import DataError
 

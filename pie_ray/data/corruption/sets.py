@@ -12,7 +12,8 @@ import torch
 
 from ...config import CorruptionSuite
 from ...errors import DataError
-from ..evaluation_images import EvaluationImages, Pixels, choose_rows, fingerprint_of
+from ..decode import choose_rows
+from ..evaluation_images import EvaluationImages, Pixels, fingerprint_of
 from ..image_set import ImageSet, Int64Array, Splits
 from .as_rgb import LEAST_SIZE, corrupt_as_rgb
 

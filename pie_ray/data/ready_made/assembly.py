@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 from ...errors import DataError
-from ..decode import decode_rows
-from ..evaluation_images import EvaluationImages, Pixels, choose_rows, fingerprint_of
+from ..decode import choose_rows, decode_rows
+from ..evaluation_images import EvaluationImages, Pixels, fingerprint_of
 from ..image_set import ImageSet, Int64Array, LabelArray, Splits
 from ..published import Encoded, PublishedSplit
 
