@@ -419,7 +419,7 @@ class Evaluation(Config):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Arithmetic of convolutions and matrix products, whatever members are trained in. bfloat16 is up "
-        "to twice as fast where the processor has it, and moves labels that compression did not (1 in 200 on "
+        "to 1.8 times as fast where the processor has it, and moves labels that compression did not (1 in 200 on "
         "CIFAR-10). int8 variants keep to theirs.",
     )
     store_logits: bool | None = Field(

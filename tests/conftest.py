@@ -60,8 +60,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave without the interpreter's end, in which a native library crashed once after every test had passed.
 
-    A dozen of them are loaded here that no command of ours loads together. The commands themselves run in processes of
-    their own, whose exit codes the tests look at.
+    Which one is not known. The commands themselves run in processes of their own, whose exit codes the tests look at.
     """
     if _exit_status in config.stash:
         sys.stdout.flush()

@@ -421,6 +421,25 @@ def test_corrupted_sets_have_no_other_tables_and_natural_ones_do(study):
     assert set(analysis.pies["evaluation_set"]) == {"test", NATURAL}
 
 
+def test_each_member_is_told_once_on_every_set(study):
+    results = complete(study, random_predictions(study))
+    accuracy = analyze(results).accuracy.set_index(["evaluation_set", "variant_id", "seed"])
+    assert (
+        set(accuracy.index) == set(itertools.product(ERROR, VARIANTS, range(NUM_MEMBERS))) and accuracy.index.is_unique
+    )
+    stored = pd.concat(
+        pd.read_parquet(f"{results.storage.uri}/{paths.predictions(suite, variant, seed)}").assign(
+            variant_id=variant, seed=seed
+        )
+        for suite, variant, seed in itertools.product(SUITES, VARIANTS, range(NUM_MEMBERS))
+    )
+    stored = stored.astype({"evaluation_set": str}).assign(
+        top1=stored["prediction"] == stored["label"], top5=stored["label_rank"] < 5
+    )
+    expected = stored.groupby(["evaluation_set", "variant_id", "seed"])[["top1", "top5"]].mean()
+    pd.testing.assert_frame_equal(accuracy.sort_index(), expected.sort_index())
+
+
 def test_without_such_sets_the_tables_are_empty(study):
     results = complete(study, random_predictions(study), suites=["clean"])
     analysis = analyze(results)

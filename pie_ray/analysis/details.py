@@ -19,6 +19,20 @@ CHANGES = {
 """Columns of the PIEs by the stored value that they are the change of."""
 
 
+def accuracy_table(subject: Subject) -> pd.DataFrame:
+    """A row a member: its share of correct answers, and of those whose label is among its first five."""
+    top5 = subject.correct_top5
+    return pd.DataFrame(
+        {
+            "evaluation_set": subject.evaluation_set,
+            "variant_id": subject.variant.variant_id,
+            "seed": list(subject.population.seeds),
+            "top1": subject.correct.mean(axis=1),
+            "top5": np.nan if top5 is None else top5.mean(axis=1),
+        }
+    )
+
+
 def pie_table(comparison: Comparison) -> pd.DataFrame:
     """A row an example whose mode moved or whose votes differ significantly; the most moved first."""
     pies, test, reference = comparison.pies, comparison.test, comparison.reference

@@ -18,6 +18,7 @@ from ..identity import REFERENCE_ID
 from ..store import Population, schema
 from .comparison import SIGNIFICANCE, Comparison, Subject, compare
 from .corruption_errors import SetErrors, error_table, levels
+from .details import accuracy_table
 from .evaluation_sets import CORRUPTION, clean_set, kind_of
 from .fragility import Fragility
 from .shift import Shift
@@ -43,13 +44,15 @@ def robustness_tasks(source: PopulationSource) -> list[RobustnessTask]:
 
 
 def analyze_robustness(task: RobustnessTask) -> Mapping[str, pd.DataFrame] | None:
-    """The variant's rows of `robustness`, `corruption_errors` and `fragility`; None where it has none."""
+    """The variant's rows of `robustness`, `accuracy`, `corruption_errors` and `fragility`; None where it has none."""
     clean = _load_clean(task)
     fragility = None if clean is None or task.variant.is_reference else Fragility(clean)
     rows: list[dict[str, Any]] = []
+    accuracies: list[pd.DataFrame] = []
     errors: list[SetErrors] = []
     for shift in _shifts(task, clean):
         rows.append(shift.columns())
+        accuracies.append(accuracy_table(shift.here.subject))
         if shift.kind.kind == CORRUPTION:
             errors.append(shift.errors())
             if fragility is not None and shift.places is not None:
@@ -58,6 +61,7 @@ def analyze_robustness(task: RobustnessTask) -> Mapping[str, pd.DataFrame] | Non
         return None
     return {
         "robustness": pd.DataFrame(rows),
+        "accuracy": pd.concat(accuracies, ignore_index=True),
         "corruption_errors": error_table(errors),
         "fragility": pd.DataFrame() if fragility is None else fragility.table(),
     }

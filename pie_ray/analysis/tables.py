@@ -14,6 +14,7 @@ from ..identity import REFERENCE_ID
 from ..store import Storage, read_table, write_table
 from .comparison import Comparison, compare, load_subject
 from .details import (
+    accuracy_table,
     class_table,
     discoveries,
     evidence_table,
@@ -55,6 +56,8 @@ class Analysis:
     criteria: pd.DataFrame = field(default_factory=pd.DataFrame)
     countermeasures: pd.DataFrame = field(default_factory=pd.DataFrame)
     evidence: pd.DataFrame = field(default_factory=pd.DataFrame)
+    accuracy: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row an evaluation set, variant and member."""
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     """A row a corrupted or natural evaluation set and variant."""
     corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -93,6 +96,8 @@ def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidenc
     tables = {name: _join([part[name] for part in parts if name in part]) for name in TABLES}
     tables["summary"] = _with_noise_floor(tables["summary"])
     tables["classes"] = discoveries(tables["classes"])
+    # Natural sets are told by both kinds of task.
+    tables["accuracy"] = tables["accuracy"].drop_duplicates(ignore_index=True)
     tables |= finish(tables, source.evaluation_sets)
     for name, table in tables.items():
         write_table(source.storage, name, table)
@@ -132,13 +137,14 @@ def analyze_variant(task: Task) -> Tables | None:
     if reference is None:
         return None
     if task.variant.is_reference:
-        return {"summary": pd.DataFrame([reference_columns(reference)])}
+        return {"summary": pd.DataFrame([reference_columns(reference)]), "accuracy": accuracy_table(reference)}
     subject = load_subject(task.source, task.evaluation_set, task.variant)
     if subject is None:
         return None
     comparison = compare(reference, subject)
     return {
         "summary": pd.DataFrame([variant_columns(comparison)]),
+        "accuracy": accuracy_table(subject),
         "pies": pie_table(comparison),
         **_class_tables(comparison),
         "pairs": pair_table(comparison),
