@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .analysis_commands import RESULTS, add_analysis_commands
+from .commands.analysis import RESULTS, add_analysis_commands
+from .commands.jobs import add_job_commands
+from .commands.recipe_options import add_recipe_options, add_set_option, recipe_of
 from .errors import InputError, PieRayError
-from .job_commands import add_job_commands
-from .recipe_options import add_recipe_options, add_set_option, recipe_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -200,7 +200,8 @@ def test_a_log_beside_objects_has_no_place_of_its_own(tiny_text, overrides, is_l
 STOPPED_IN_THE_BACKGROUND = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from pie_ray import analysis_commands, cli
+from pie_ray import cli
+from pie_ray.commands import analysis as analysis_commands
 
 def killed(*_):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .rows import rows_of
 from .words import percent
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ NUM_CARDS = 60
 
 _PIXELATED_BELOW = 65
 
+_LONG_NAME = 12
+"""Class names beyond this many letters get wider cards."""
+
 Row = dict[str, Any]
 
 
@@ -30,6 +34,33 @@ def pictured_examples(pies: pd.DataFrame, evaluation_set: str) -> npt.NDArray[np
         return np.empty(0, np.int64)
     shown = pies[(pies["evaluation_set"] == evaluation_set) & pies["is_pie"]]
     return np.unique(shown.groupby("variant_id").head(NUM_CARDS)["example_id"].to_numpy())
+
+
+def gallery_section(
+    pies: pd.DataFrame,
+    evaluation_set: str,
+    class_names: Sequence[str],
+    thumbnails: Mapping[int, bytes],
+    chosen: str,
+) -> str:
+    """HTML of the whole section; `chosen` is the variant that is shown first."""
+    by_variant = pies_by_variant(rows_of(pies, evaluation_set))
+    kind = "gallery long" if max(map(len, class_names), default=0) > _LONG_NAME else "gallery"
+    shown = cards(by_variant, class_names, thumbnails) or '<p class="muted">No example\'s modal answer changed.</p>'
+    return f"""<style>{picture_rules(by_variant, thumbnails)}</style>
+<section>
+<h2>Most forgotten examples</h2>
+<p>The most frequent answer of the uncompressed (dense) and of the compressed (now) networks, with the share of
+networks that give it; most moved answers first.</p>
+<form class="filters" hidden>
+<label>Variant<select id="by-variant"><option value="">all</option>
+{variant_options(by_variant, chosen)}</select></label>
+<label>True class<select id="by-class"><option value="">all</option>
+{class_options(by_variant, class_names)}</select></label>
+<output class="muted" id="num-shown"></output>
+</form>
+<div class="{kind}">{shown}</div>
+</section>"""
 
 
 def pies_by_variant(pie_rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -23,9 +23,6 @@ _CLASS_LEGEND = (
 _HALF_PAGE_INCHES = 5.4
 """A figure up to this wide leaves room for others beside it."""
 
-_LONG_NAME = 12
-"""Class names beyond this many letters get wider cards."""
-
 Row = dict[str, Any]
 
 
@@ -76,10 +73,14 @@ def render_report(
         "evaluation_sets": _evaluation_sets(summary, evaluation_set),
         "provenance": variant_tables.definition_list(dict(provenance)),
     }
-    by_variant = gallery.pies_by_variant(rows_of(tables["pies"], evaluation_set))
     chosen = "" if worst is None else str(worst["variant_id"])
-    parts |= _gallery(by_variant, chosen, class_names, thumbnails)
-    return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(parts)
+    parts["gallery_section"] = gallery.gallery_section(tables["pies"], evaluation_set, class_names, thumbnails, chosen)
+    parts |= {"style": _file("page.css") + _file("gallery.css"), "script": _file("gallery.js")}
+    return Template(_file("page.html")).substitute(parts)
+
+
+def _file(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _stability(stability: pd.DataFrame) -> str:
@@ -149,16 +150,3 @@ def _evaluation_sets(summary: pd.DataFrame, evaluation_set: str) -> str:
     names.sort(key=lambda name: name != evaluation_set)
     table = variant_tables.evaluation_set_table({name: rows_of(summary, name) for name in names})
     return f'<section><h2>All evaluation sets</h2><div class="scroll">{table}</div></section>'
-
-
-def _gallery(
-    by_variant: Mapping[str, Sequence[Row]], chosen: str, class_names: Sequence[str], thumbnails: Mapping[int, bytes]
-) -> dict[str, str]:
-    return {
-        "gallery_class": "gallery long" if max(map(len, class_names), default=0) > _LONG_NAME else "gallery",
-        "picture_rules": gallery.picture_rules(by_variant, thumbnails),
-        "variant_options": gallery.variant_options(by_variant, chosen),
-        "class_options": gallery.class_options(by_variant, class_names),
-        "cards": gallery.cards(by_variant, class_names, thumbnails)
-        or '<p class="muted">No example\'s modal answer changed.</p>',
-    }

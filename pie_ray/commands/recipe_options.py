@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import Recipe
+    from ..config import Recipe
 
 
 def add_recipe_options(command: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_set_option(command: argparse.ArgumentParser, example: str) -> None:
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """The recipe with its overrides applied. Raises RecipeError with every mistake at once."""
-    from .recipe import load_recipe  # pydantic waits until --help is done with
+    from ..recipe import load_recipe  # pydantic waits until --help is done with
 
     storage = [f"execution.storage={options.storage}"] if options.storage else []
     return load_recipe(options.recipe, [*options.set, *storage])

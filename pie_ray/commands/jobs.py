@@ -11,7 +11,7 @@ from .recipe_options import add_recipe_options, recipe_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .cluster.jobs import Job, JobServer
+    from ..cluster.jobs import Job, JobServer
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -43,8 +43,8 @@ def _add(commands: Any, name: str, function: Callable[..., int | None], text: st
 
 
 def _submit(options: argparse.Namespace, console: Console) -> int | None:
-    from .cluster.submission import check_for_cluster, keeps_no_log, packed, recipe_file, results_address
-    from .errors import InputError
+    from ..cluster.submission import check_for_cluster, keeps_no_log, packed, recipe_file, results_address
+    from ..errors import InputError
 
     recipe = recipe_of(options)
     check_for_cluster(recipe, options.working_dir)
@@ -117,7 +117,7 @@ def _follow(options: argparse.Namespace, console: Console, server: JobServer, su
 
 
 def _server(options: argparse.Namespace) -> JobServer:
-    from .cluster.jobs import JobServer
+    from ..cluster.jobs import JobServer
 
     return JobServer(options.address)
 
@@ -132,7 +132,7 @@ def _table(jobs: list[Job]) -> Any:
     from rich import box
     from rich.table import Table
 
-    from .progress import clock
+    from ..progress import clock
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("job", overflow="fold")
@@ -147,7 +147,7 @@ def _table(jobs: list[Job]) -> Any:
 
 
 def _ended(job: Job) -> str:
-    from .progress import clock
+    from ..progress import clock
 
     verb = {"succeeded": "has succeeded", "failed": "has failed", "stopped": "is stopped"}[job.state]
     return f"{verb} after {clock(job.seconds)}"

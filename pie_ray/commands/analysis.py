@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, PieRayError
+from ..errors import InputError, PieRayError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .analysis import Evidence, PopulationSource, Results
+    from ..analysis import Evidence, PopulationSource, Results
 
 RESULTS = "<storage>/<sweep name>, a folder or an s3:// or gs:// address"
 
@@ -105,9 +105,9 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
 
 
 def _analyze_results(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-    from .console import print_tables
-    from .reporting import analyze_source
+    from .. import stages
+    from ..console import print_tables
+    from ..reporting import analyze_source
 
     results = open_folder(options.results)
     analysis = analyze_source(results, console, address=options.address, evidence=_evidence(options, results))
@@ -116,11 +116,11 @@ def _analyze_results(options: argparse.Namespace, console: Console) -> None:
 
 
 def _analyze_predictions(options: argparse.Namespace, console: Console) -> None:
-    from .analysis import open_predictions
-    from .config import Evaluation
-    from .console import print_tables
-    from .reporting import analyze_source, write_report
-    from .store import Storage
+    from ..analysis import open_predictions
+    from ..config import Evaluation
+    from ..console import print_tables
+    from ..reporting import analyze_source, write_report
+    from ..store import Storage
 
     name = PurePosixPath(options.predictions).name.split(".")[0]
     source = open_predictions(
@@ -151,22 +151,22 @@ def _mapped_columns(pairs: list[str]) -> Mapping[str, str]:
 def _evidence(options: argparse.Namespace, source: PopulationSource) -> Evidence | None:
     if options.evidence is None:
         return None
-    from .analysis import read_evidence
+    from ..analysis import read_evidence
 
     return read_evidence(options.evidence, examples={name: source.examples(name) for name in source.evaluation_sets})
 
 
 def open_folder(address: str) -> Results:
     """The results folder that a command names."""
-    from .analysis import open_results
-    from .store import Storage
+    from ..analysis import open_results
+    from ..store import Storage
 
     return open_results(Storage(address))
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-    from .analysis import load_analysis
+    from .. import stages
+    from ..analysis import load_analysis
 
     results = open_folder(options.results)
     artifacts = stages.report(results, load_analysis(results), console)
@@ -175,8 +175,8 @@ def _report(options: argparse.Namespace, console: Console) -> None:
 
 
 def _track(options: argparse.Namespace, console: Console) -> None:
-    from . import stages
-    from .reporting import analyze_source
+    from .. import stages
+    from ..reporting import analyze_source
 
     results = open_folder(options.results)
     analysis = analyze_source(results, console)
@@ -187,9 +187,9 @@ def _track(options: argparse.Namespace, console: Console) -> None:
 
 
 def _plan(options: argparse.Namespace, console: Console) -> None:
-    from .analysis import load_tables, plan_members
-    from .console import members_table
-    from .store import Storage
+    from ..analysis import load_tables, plan_members
+    from ..console import members_table
+    from ..store import Storage
 
     if not 0 < options.target_jaccard < 1:
         raise InputError(f"--target-jaccard: found {options.target_jaccard:g}; accepted is a number above 0, below 1")
