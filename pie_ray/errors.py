@@ -3,6 +3,7 @@
 PieRayError
 ├── InputError (also a ValueError)   what the user gave us is wrong: the command line exits with 2
 │   ├── RecipeError                  the recipe file or a --set override
+│   ├── PolicyError                  the gate's policy: its file, or what it says of these results
 │   ├── DataError                    an image set: names the file and the row
 │   ├── StoreError                   a results folder that does not belong to this recipe, or is damaged
 │   │   └── StorageError             the storage cannot be reached, is full or refuses: names the file and the cause
@@ -30,6 +31,10 @@ class InputError(PieRayError, ValueError):
 
 class RecipeError(InputError):
     """A recipe cannot be read or does not validate; lists every mistake at once."""
+
+
+class PolicyError(InputError):
+    """A gate's policy cannot be read, does not validate, or names what the results have not; lists every mistake."""
 
 
 class DataError(InputError):

@@ -99,6 +99,7 @@ from .robustness import member_mean as member_mean
 from .significance import PermutationTest as PermutationTest
 from .significance import paired_permutation_test as paired_permutation_test
 from .significance import permutation_test as permutation_test
+from .significance import smallest_p_value as smallest_p_value
 from .stability import MembersNeeded as MembersNeeded
 from .stability import PieStability as PieStability
 from .stability import members_needed as members_needed
@@ -195,6 +196,7 @@ __all__ = [
     "reduced_accuracy_from_correct",
     "relative_mean_corruption_error",
     "reliability",
+    "smallest_p_value",
     "susceptible_examples",
     "taxicab",
     "threshold_calibration_bias",

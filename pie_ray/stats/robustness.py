@@ -13,7 +13,6 @@ then stands for [sets] below. A mean over one member, or over members that do no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +22,7 @@ from ..errors import InputError
 from ._arrays import BoolArray, FloatArray, IntArray
 from ._counting import ratio
 from ._validation import check_alpha, check_labels, check_mask
+from .significance import smallest_p_value
 
 RESOLUTION = 1e-13
 """Differences of two accuracies that differ by less are equal: fractions of 10^6 examples differ by more."""
@@ -124,7 +124,7 @@ def excess_drop(
     limit = np.where(differs, np.copysign(np.inf, excess), np.nan)
     statistic = np.where(steady, limit, ratio(excess, error))
     p_value = 2 * stdtr(degrees, -np.abs(statistic))
-    p_value = np.where(steady & differs, _fewest_by_chance(len(before), len(after), is_paired), p_value)
+    p_value = np.where(steady & differs, smallest_p_value(len(before), len(after), is_paired=is_paired), p_value)
     half_width = _half_width(error, degrees, alpha)
     return ExcessDrop(
         excess=np.where(differs, excess, 0.0),
@@ -238,11 +238,3 @@ def _welch_error(before: FloatArray, after: FloatArray) -> tuple[FloatArray, Flo
     squared = first + second
     fourth = first**2 / max(len(before) - 1, 1) + second**2 / max(len(after) - 1, 1)
     return np.sqrt(squared), np.where(squared == 0, 1.0, ratio(squared**2, fourth))
-
-
-def _fewest_by_chance(num_reference: int, num_variant: int, is_paired: bool) -> float:
-    """The smallest p-value that a permutation test of so many members can have."""
-    if is_paired:
-        return float(2.0 ** (1 - num_variant))
-    num_extreme = 2 if num_reference == num_variant else 1
-    return num_extreme / comb(num_reference + num_variant, num_variant)

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import InputError
 from ._arrays import BoolArray, FloatArray
 from ._pair_flip import Pattern, draw_flows, flip_patterns
 from ._pair_flip import drawn_masses as drawn_flip_masses
@@ -68,6 +70,23 @@ class PermutationTest:
     def num_exact(self) -> int:
         """Number of examples whose p is exact."""
         return int(self.is_exact.sum())
+
+
+def smallest_p_value(num_reference: int, num_variant: int, *, is_paired: bool = False) -> float:
+    """The smallest p that populations of so many members can give: how much the tests below could ever find.
+
+    It is that of an example whose every member changes its answer: 2 (of unequal sizes 1) of the
+    comb(num_reference + num_variant, num_variant) ways to choose the variant's members, and 2^(1 - n) for n pairs.
+
+    Raises InputError for sizes below 1, and pairs of which one side has more.
+    """
+    sizes = check_count("num_reference", num_reference), check_count("num_variant", num_variant)
+    if is_paired:
+        if sizes[0] != sizes[1]:
+            raise InputError(f"num_variant: found {sizes[1]} beside {sizes[0]}; accepted are equally many for pairs")
+        return float(2.0 ** (1 - sizes[0]))
+    num_extreme = 2 if sizes[0] == sizes[1] else 1
+    return num_extreme / comb(sum(sizes), sizes[1])
 
 
 def permutation_test(

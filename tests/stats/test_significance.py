@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pie_ray.errors import InputError
-from pie_ray.stats import benjamini_hochberg, paired_permutation_test, permutation_test, taxicab
+from pie_ray.stats import (
+    benjamini_hochberg,
+    paired_permutation_test,
+    permutation_test,
+    smallest_p_value,
+    taxicab,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -201,6 +207,22 @@ def test_up_to_thirteen_changed_pairs_are_counted():
     rng = generator()
     reference, variant = rng.integers(0, 40, (2, 13, 200))
     assert paired_permutation_test(reference, variant, num_classes=40, rng=rng).is_exact.all()
+
+
+@pytest.mark.parametrize("num_members", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_variant", [1, 2, 3])
+def test_no_votes_give_a_smaller_p_than_the_smallest(num_members, num_variant):
+    rng = generator()
+    reference, variant = rng.integers(0, 3, (num_members, 400)), rng.integers(0, 3, (num_variant, 400))
+    found = permutation_test(reference, variant, num_classes=3, rng=rng).min_p_value.min()
+    assert found == pytest.approx(smallest_p_value(num_members, num_variant))
+    pairs = paired_permutation_test(reference, rng.integers(0, 3, reference.shape), num_classes=3, rng=rng)
+    assert pairs.min_p_value.min() == smallest_p_value(num_members, num_members, is_paired=True)
+
+
+def test_the_smallest_p_of_pairs_takes_pairs():
+    with pytest.raises(InputError, match="num_variant: found 2 beside 3; accepted are equally many for pairs"):
+        smallest_p_value(3, 2, is_paired=True)
 
 
 @pytest.mark.parametrize("method", METHODS)
