@@ -5,6 +5,7 @@ Works on partial results: populations are compared with the members that are the
 
 from __future__ import annotations
 
+from .answers import answers_of
 from .evaluation_sets import CORRUPTION, NATURAL, SetKind, clean_set, kind_of
 from .evidence_file import Evidence, read_evidence
 from .imported import ImportedPredictions, open_predictions
@@ -26,6 +27,7 @@ __all__ = [
     "SetKind",
     "VariantInfo",
     "analyze",
+    "answers_of",
     "clean_set",
     "kind_of",
     "load_analysis",

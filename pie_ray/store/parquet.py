@@ -22,11 +22,16 @@ def write_parquet(storage: Storage, path: str, row_groups: Sequence[pa.Table], o
     All is serialised before the storage is touched: a Parquet writer on the storage itself would publish half a file
     when it fails.
     """
+    storage.write_bytes(path, encode_parquet(row_groups, options))
+
+
+def encode_parquet(row_groups: Sequence[pa.Table], options: dict[str, Any]) -> pa.Buffer:
+    """What `write_parquet` writes."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, row_groups[0].schema, **options) as writer:
         for table in row_groups:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    storage.write_bytes(path, sink.getvalue())
+    return sink.getvalue()
 
 
 def read_parquet(storage: Storage, path: str, read: Callable[[pq.ParquetFile], T]) -> T:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..errors import StoreError
 from . import paths, schema
-from .parquet import read_parquet, write_parquet
+from .parquet import encode_parquet, read_parquet, write_parquet
 from .storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_table(storage: Storage, name: str, columns: Mapping[str, np.ndarray | Sequence[Any]] | pa.Table) -> None:
     """Write `analysis/<name>.parquet`, whole, from equally long columns or a table."""
     table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
     write_parquet(storage, paths.table(name), [table], schema.TABLE_WRITER)
+
+
+def frame_bytes(frame: pd.DataFrame) -> bytes:
+    """A frame as a Parquet file, for those who take it elsewhere."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return bytes(encode_parquet([table], schema.TABLE_WRITER))
 
 
 def read_table(storage: Storage, name: str) -> pa.Table:
