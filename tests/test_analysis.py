@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from pie_ray import stats
 from pie_ray.analysis import Evidence, analyze, load_analysis, open_results, plan_members
@@ -270,6 +271,39 @@ def test_foretelling_agrees_with_scikit_learn(study):
     assert set(analysis.foretelling["score"]) == {
         "vote_entropy", "unconfidence", "expected_entropy", "unlikely_label", "entropy", "mutual_information",
     }  # fmt: skip
+
+
+def test_scores_are_told_on_pies_and_on_the_rest(study):
+    complete(study, random_predictions(study))
+    results = open_results(study.storage)
+    analysis = analyze(results)
+    dense = results.population("test", "dense", ("confidence",))
+    score = pd.Series(-dense.arrays["confidence"].astype(np.float64).mean(axis=0), index=dense.example_ids)
+    pies = analysis.pies.query("variant_id == 'magnitude-0.50' and is_pie")["example_id"]
+    row = analysis.foretelling.set_index(["variant_id", "score"]).loc["magnitude-0.50", "unconfidence"]
+    for where, values in (("pies", score[pies]), ("rest", score.drop(pies))):
+        told = values.describe()
+        assert len(values) and list(row[[f"{name}_on_{where}" for name in ("mean", "q25", "median", "q75")]]) == (
+            pytest.approx(list(told[["mean", "25%", "50%", "75%"]]))
+        )
+
+
+def test_the_change_of_top1_has_an_interval_over_members(study):
+    """Welch's of members that were trained apart, Student's of pairs."""
+    complete(study, random_predictions(study))
+    results = open_results(study.storage)
+    analysis = analyze(results)
+    top1 = {name: part["top1"].to_numpy() for name, part in analysis.accuracy.groupby("variant_id")}
+    summary = analysis.summary.set_index("variant_id")
+    assert np.isnan(summary.loc["dense", "top1_change"])
+    assert set(summary.index[summary["is_paired"].astype(bool)]) == {"static_int8"}
+    for name, row in summary.drop("dense").iterrows():
+        if row["is_paired"]:
+            expected = scipy.stats.ttest_rel(top1[name], top1["dense"]).confidence_interval()
+        else:
+            expected = scipy.stats.ttest_ind(top1[name], top1["dense"], equal_var=False).confidence_interval()
+        assert row["top1_change"] == pytest.approx(row["top1_mean"] - row["reference_top1_mean"])
+        assert (row["top1_change_low"], row["top1_change_high"]) == pytest.approx(tuple(expected))
 
 
 def test_classes_are_judged_by_both_rules(study):

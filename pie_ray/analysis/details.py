@@ -140,9 +140,18 @@ def foretelling_table(comparison: Comparison) -> pd.DataFrame:
                     f"recall_at_{100 * share:g}_percent": value
                     for share, value in zip(found.top, found.recall_at_top.tolist(), strict=True)
                 },
+                **_spread(values[is_pie], "pies"),
+                **_spread(values[~is_pie], "rest"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _spread(values: np.ndarray, where: str) -> dict[str, float]:
+    """Mean and quartiles of a score; NaN of no examples."""
+    known = [values.mean(), *np.quantile(values, (0.25, 0.5, 0.75))] if values.size else [np.nan] * 4
+    names = (f"{name}_on_{where}" for name in ("mean", "q25", "median", "q75"))
+    return {name: float(value) for name, value in zip(names, known, strict=True)}
 
 
 def dense_scores(reference: Subject) -> dict[str, np.ndarray]:

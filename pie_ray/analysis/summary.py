@@ -24,6 +24,7 @@ def variant_columns(comparison: Comparison) -> Columns:
     """A variant's row; its noise floor is the reference's and is filled in afterwards."""
     return (
         _population_columns(comparison.subject)
+        | _change_columns(comparison)
         | _pie_columns(comparison)
         | _half_columns(comparison)
         | _significance_columns(comparison)
@@ -51,6 +52,20 @@ def _population_columns(subject: Subject) -> Columns:
         "ece_mean": _mean(error),
         "ece_std": np.nan if error is None else spread_over_members(error),
         **subject.source.member_facts(subject.variant.variant_id),
+    }
+
+
+def _change_columns(comparison: Comparison) -> Columns:
+    """Change of top-1 with its 95 % interval over members, which is NaN for populations of one member.
+
+    By the arithmetic of an excess drop, of accuracies in place of drops; of paired members those of common seeds.
+    """
+    before, after = ((predictions == comparison.labels).mean(axis=1) for predictions in comparison.matched)
+    found = stats.excess_drop(before, after, is_paired=comparison.is_paired)
+    return {
+        "top1_change": float(found.excess),
+        "top1_change_low": float(found.low),
+        "top1_change_high": float(found.high),
     }
 
 

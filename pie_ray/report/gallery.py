@@ -1,39 +1,30 @@
-"""The pictures that compression forgets first: a card a PIE, most moved first within its variant."""
+"""The gallery of what compression forgets first: a card an example, its picture, and what every variant answers.
+
+The first cards are HTML; the page's script makes all others from JSON when they are asked for.
+"""
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from .rows import rows_of
-from .words import percent
+from .cards import Card, Deck, cards_within, make_deck, script_json
+from .pictures import data_uri, is_crisp
+from .words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NUM_CARDS = 60
-"""A variant; a page of hundreds of pictures is slow and no one looks at them."""
+NUM_PLAIN = 24
+"""Cards that stand in the page as HTML, for readers without JavaScript."""
 
-_PIXELATED_BELOW = 65
+_WIDTHS = (158, 236)
+"""Pixels of a card at least: so wide that the longest class name stands beside its agreement, within these bounds."""
 
-_LONG_NAME = 12
-"""Class names beyond this many letters get wider cards."""
-
-Row = dict[str, Any]
-
-
-def pictured_examples(pies: pd.DataFrame, evaluation_set: str) -> npt.NDArray[np.int64]:
-    """Ids of the examples that have a card, ascending."""
-    if not len(pies):
-        return np.empty(0, np.int64)
-    shown = pies[(pies["evaluation_set"] == evaluation_set) & pies["is_pie"]]
-    return np.unique(shown.groupby("variant_id").head(NUM_CARDS)["example_id"].to_numpy())
+_TABLE = "<code>analysis/pies.parquet</code>"
 
 
 def gallery_section(
@@ -42,102 +33,126 @@ def gallery_section(
     class_names: Sequence[str],
     thumbnails: Mapping[int, bytes],
     chosen: str,
+    answers: pd.DataFrame | None = None,
 ) -> str:
-    """HTML of the whole section; `chosen` is the variant that is shown first."""
-    by_variant = pies_by_variant(rows_of(pies, evaluation_set))
-    kind = "gallery long" if max(map(len, class_names), default=0) > _LONG_NAME else "gallery"
-    shown = cards(by_variant, class_names, thumbnails) or '<p class="muted">No example\'s modal answer changed.</p>'
-    return f"""<style>{picture_rules(by_variant, thumbnails)}</style>
-<section>
-<h2>Most forgotten examples</h2>
-<p>The most frequent answer of the uncompressed (dense) and of the compressed (now) networks, with the share of
-networks that give it; most moved answers first.</p>
-<form class="filters" hidden>
-<label>Variant<select id="by-variant"><option value="">all</option>
-{variant_options(by_variant, chosen)}</select></label>
-<label>True class<select id="by-class"><option value="">all</option>
-{class_options(by_variant, class_names)}</select></label>
-<output class="muted" id="num-shown"></output>
-</form>
-<div class="{kind}">{shown}</div>
-</section>"""
+    """HTML of the whole section.
+
+    Arguments:
+        class_names: of the answers; of multi-label data, what 0 and 1 mean.
+        thumbnails: PNG or WebP by example id.
+        chosen: the variant that is shown first.
+        answers: what every variant answers on the examples, as `analysis.answers_of` gives it.
+    """
+    deck = make_deck(pies, evaluation_set, answers)
+    cards, packed = cards_within(deck.cards)
+    place = _first_place(deck, cards, chosen)
+    if place is None:
+        return '<section id="gallery"><h2>Most forgotten examples</h2><p class="muted">' + (
+            "No example's modal answer changed.</p></section>"
+        )
+    plain = _most_moved(cards, place)[:NUM_PLAIN]
+    shown = {card.example_id for card in plain}
+    wanted = {card.example_id for card in cards} & set(thumbnails)
+    parts = {
+        "about": _about(deck, cards, wanted),
+        "num_first": str(len(plain)),
+        "chosen": escape(deck.variants[place]),
+        "kind": _kind(thumbnails),
+        "width": str(_width(class_names)),
+        "cards": "".join(_card(card, place, class_names, thumbnails) for card in plain),
+        "data": _data(deck, class_names, place, packed),
+        # those of the cards above are in the page already
+        "pictures": script_json({str(name): data_uri(thumbnails[name]) for name in sorted(wanted - shown)}),
+    }
+    return Template(files(__package__).joinpath("gallery.html").read_text("utf-8")).substitute(parts)
 
 
-def pies_by_variant(pie_rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Every PIE under its variant, ordered by how many answers moved."""
-    ranked = sorted((row for row in pie_rows if row["is_pie"]), key=lambda row: (-row["taxicab"], row["example_id"]))
-    by_variant: dict[str, list[Row]] = {row["variant_id"]: [] for row in pie_rows}
-    for row in ranked:
-        by_variant[row["variant_id"]].append(row)
-    return {variant_id: rows for variant_id, rows in by_variant.items() if rows}
+def _first_place(deck: Deck, cards: Sequence[Card], chosen: str) -> int | None:
+    """Place of the variant to show first: the one chosen, or another where that has no PIE; None where none has."""
+    places = sorted(range(1, len(deck.variants)), key=lambda place: deck.variants[place] != chosen)
+    return next((place for place in places if any(card.is_pie(place) for card in cards)), None)
 
 
-def cards(by_variant: Mapping[str, Sequence[Row]], class_names: Sequence[str], pictured: Mapping[int, bytes]) -> str:
-    return "".join(_card(row, class_names, pictured) for rows in by_variant.values() for row in rows[:NUM_CARDS])
+def _most_moved(cards: Sequence[Card], place: int) -> list[Card]:
+    """A variant's PIEs in the order that the script begins with, an example once."""
+    found = [card for card in cards if card.is_pie(place) and place in card.moved]
+    ranked = sorted(found, key=lambda card: (card.moved[place].taxicab, -card.example_id))
+    by_example = {card.example_id: card for card in ranked}
+    return [*by_example.values()][::-1]
 
 
-def variant_options(by_variant: Mapping[str, Sequence[Row]], chosen: str) -> str:
-    """Options of the filter by variant; the values are what the cards carry."""
-    options = []
-    for variant_id, rows in by_variant.items():
-        shown = f"{len(rows):,}" if len(rows) <= NUM_CARDS else f"first {NUM_CARDS} of {len(rows):,}"
-        selected = " selected" if variant_id == chosen else ""
-        options.append(f'<option value="{escape(variant_id)}"{selected}>{escape(variant_id)} ({shown})</option>')
-    return "".join(options)
+def _data(deck: Deck, class_names: Sequence[str], place: int, packed: str) -> str:
+    head = {
+        "evaluationSet": deck.evaluation_set,
+        "classes": list(class_names),
+        "variants": deck.variants,
+        "chosen": place,
+    }
+    return f'{script_json(head)[:-1]},"cards":{packed}}}'
 
 
-def class_options(by_variant: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> str:
-    labels = sorted({int(row["label"]) for rows in by_variant.values() for row in rows[:NUM_CARDS]})
-    return "".join(f'<option value="{label}">{escape(_name(label, class_names))}</option>' for label in labels)
+def _kind(thumbnails: Mapping[int, bytes]) -> str:
+    """CSS classes of the list of cards."""
+    first = next(iter(thumbnails.values()), None)
+    if first is None:
+        return "cards plain"
+    return "cards crisp" if is_crisp(first) else "cards"
 
 
-def picture_rules(by_variant: Mapping[str, Sequence[Row]], thumbnails: Mapping[int, bytes]) -> str:
-    """Style rules that hold each picture once, however many variants forget it."""
-    wanted = {int(row["example_id"]) for rows in by_variant.values() for row in rows[:NUM_CARDS]}
-    rules = []
-    for example_id in sorted(wanted & set(thumbnails)):
-        data = base64.b64encode(thumbnails[example_id]).decode()
-        crisp = "image-rendering:pixelated;" if _width(thumbnails[example_id]) < _PIXELATED_BELOW else ""
-        rules.append(f".{_picture_class(example_id)}{{{crisp}background-image:url(data:image/png;base64,{data})}}")
-    return "\n".join(rules)
+def _width(class_names: Sequence[str]) -> int:
+    narrowest, widest = _WIDTHS
+    return min(max(narrowest, 118 + 8 * max(map(len, class_names), default=0)), widest)
 
 
-def _card(row: Row, class_names: Sequence[str], pictured: Mapping[int, bytes]) -> str:
-    example_id, label = int(row["example_id"]), int(row["label"])
-    variant_id, true_name = escape(str(row["variant_id"])), escape(_name(label, class_names))
-    if example_id in pictured:
-        picture = f'<div class="picture {_picture_class(example_id)}" role="img" aria-label="a {true_name}"></div>'
-    else:
-        picture = '<div class="picture none">no picture</div>'
+def _about(deck: Deck, cards: Sequence[Card], pictured: set[int]) -> str:
+    """How many there are, what this page leaves out, and where all of them are."""
+    noun = ("question about an example", "questions about examples") if _asks(deck) else ("example", "examples")
+    told = f"{plural(deck.num_examples, *noun)} in all, every one in {_TABLE}."
+    if len(cards) < deck.num_examples:
+        told += f" This page has room for {len(cards):,} of them, the most moved first."
+    num_without = sum(card.example_id not in pictured for card in cards)
+    if not pictured:
+        return f"{told} The images were not at hand, so there are no pictures."
+    if num_without:
+        told += f" To keep the page small, {plural(num_without, 'card has', 'cards have')} no picture."
+    return told
+
+
+def _asks(deck: Deck) -> bool:
+    return deck.cards[0].attribute is not None
+
+
+def _card(card: Card, place: int, class_names: Sequence[str], thumbnails: Mapping[int, bytes]) -> str:
+    """The script makes further cards by filling a copy of the first."""
+    true_name = escape(_name(card.label, class_names))
+    title = f"example {card.example_id}" + (f" · {escape(card.attribute)}" if card.attribute else "")
+    moved = card.moved.get(place)
+    mark = "<em>significant</em>" if moved is not None and moved.is_significant else ""
     return (
-        f'<figure class="card" data-variant="{variant_id}" data-class="{label}">{picture}<figcaption>'
-        f'<div class="true"><span>true</span><b>{true_name}</b></div>'
-        f"{_answer('dense', row['reference_mode'], row['reference_agreement'], label, class_names)}"
-        f"{_answer('now', row['variant_mode'], row['variant_agreement'], label, class_names)}"
-        f'<div class="from" title="{int(row["taxicab"])} answers moved">{variant_id} · {_about(row)}#{example_id}</div>'
-        "</figcaption></figure>"
+        f'<li class="card" id="{escape(card.anchor)}" data-example="{card.example_id}">'
+        f'{_picture(card, true_name, thumbnails)}<div class="told"><a href="#{escape(card.anchor)}">{title}</a>{mark}'
+        f'<div class="line true"><span>true</span><b>{true_name}</b></div>'
+        f"{_answer('dense', card, 0, class_names)}{_answer('now', card, place, class_names)}"
+        f'<div class="key">{escape(card.key)}</div></div></li>'
     )
 
 
-def _about(row: Row) -> str:
-    """The attribute that a card of multi-label data is about."""
-    return f"{escape(str(row['attribute']))} · " if "attribute" in row else ""
+def _picture(card: Card, true_name: str, thumbnails: Mapping[int, bytes]) -> str:
+    if not thumbnails:
+        return ""
+    if card.example_id not in thumbnails:
+        return '<div class="picture none">no picture here</div>'
+    source = data_uri(thumbnails[card.example_id])
+    return f'<img class="picture" alt="labelled {true_name}" loading="lazy" decoding="async" src="{source}">'
 
 
-def _answer(who: str, mode: int, agreement: float, label: int, class_names: Sequence[str]) -> str:
-    kind = "right" if int(mode) == label else "wrong"
-    name = escape(_name(int(mode), class_names))
-    return f'<div class="{kind}"><span>{who}</span><b>{name}</b><i>{percent(float(agreement), 0)}</i></div>'
+def _answer(who: str, card: Card, place: int, class_names: Sequence[str]) -> str:
+    mode = card.modes[place]
+    assert mode is not None
+    kind = "right" if mode == card.label else "wrong"
+    name = escape(_name(mode, class_names))
+    return f'<div class="line {kind}"><span>{who}</span><b>{name}</b><i>{card.agreements[place]} %</i></div>'
 
 
 def _name(index: int, class_names: Sequence[str]) -> str:
     return class_names[index] if 0 <= index < len(class_names) else f"class {index}"
-
-
-def _picture_class(example_id: int) -> str:
-    return f"e{example_id}".replace("-", "_")
-
-
-def _width(png: bytes) -> int:
-    """Pixels, from the header."""
-    return int(struct.unpack(">I", png[16:20])[0]) if len(png) >= 24 else 0

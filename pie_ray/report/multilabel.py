@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .markup import section
 from .rows import number, rows_of
-from .sections import p_value_text, scrolled, section
-from .tables import Column, table_of
-from .words import MISSING, count, percent
+from .tables import Column, table_block
+from .words import MISSING, count, p_value_text, percent, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +59,12 @@ def attribute_section(attributes: pd.DataFrame) -> str:
         (
             "Foretold",
             "AUROC of the reference's uncertain members for the PIEs",
-            lambda row: _plain(number(row, "susceptible_auroc")),
+            lambda row: plain(number(row, "susceptible_auroc")),
         ),
     ]
-    body = scrolled(table_of(rows[:_NUM_ROWS], columns, "Attribute", "attribute"))
-    return section("Attribute by attribute", f"Figures by attribute.{_first(rows)}", body)
+    title = "Attribute by attribute"
+    body = table_block(rows[:_NUM_ROWS], columns, title, "Attribute", "attribute")
+    return section("attributes", title, f"Figures by attribute, the most forgotten first.{_first(rows)}", body)
 
 
 def amplification_section(amplification: pd.DataFrame, criteria: pd.DataFrame) -> str:
@@ -87,8 +88,9 @@ def amplification_section(amplification: pd.DataFrame, criteria: pd.DataFrame) -
         f"the data do.{_first(known)} Left out: {num_undefined:,} pairs of attribute and category of too few positives "
         "or without a telling side."
     )
-    body = scrolled(table_of(known[:_NUM_ROWS], columns, "Attribute", "attribute")) + _criteria(criteria)
-    return section("Whose bias grows", text, body)
+    title = "Whose bias grows"
+    body = table_block(known[:_NUM_ROWS], columns, title, "Attribute", "attribute") + _criteria(criteria)
+    return section("amplification", title, text, body)
 
 
 def _criteria(criteria: pd.DataFrame) -> str:
@@ -101,11 +103,12 @@ def _criteria(criteria: pd.DataFrame) -> str:
         _CATEGORY,
         ("Correlation", "Spearman's, with the change of bias amplification", lambda row: _signed(row["correlation"])),
         ("p", "permutations of the attributes", lambda row: p_value_text(number(row, "p_value"))),
-        ("AUROC", "for attributes that amplify by more than .01", lambda row: _plain(number(row, "auroc"))),
+        ("AUROC", "for attributes that amplify by more than .01", lambda row: plain(number(row, "auroc"))),
         ("Attributes", "that amplify, of all", lambda row: f"{row['num_amplified']} of {row['num_attributes']}"),
     ]
-    table = scrolled(table_of(rows[:_NUM_ROWS], columns))
-    return f"<p>What the uncompressed networks alone foretell of it, strongest first.{_first(rows)}</p>{table}"
+    table = table_block(rows[:_NUM_ROWS], columns, "What foretells whose bias grows")
+    text = f"What the uncompressed networks alone foretell of it, strongest first.{_first(rows)}"
+    return f"<h3>What foretells it</h3><p>{text}</p>{table}"
 
 
 def countermeasure_section(countermeasures: pd.DataFrame) -> str:
@@ -128,7 +131,8 @@ def countermeasure_section(countermeasures: pd.DataFrame) -> str:
         ("Changed", "share of the answers", _mean_of("share_changed")),
     ]
     text = "Two countermeasures that need no training, on the stored predictions: what they do to bias and to accuracy."
-    return section("Countermeasures", text, scrolled(table_of(rows, columns)))
+    title = "Countermeasures"
+    return section("countermeasures", title, text, table_block(rows, columns, title))
 
 
 def _first(rows: Sequence[Row]) -> str:
@@ -148,7 +152,7 @@ def _move(name: str) -> Any:
 
 
 def _plain_move(name: str) -> Any:
-    return lambda row: f"{_plain(number(row, f'reference_{name}'))} → {_plain(number(row, name))}"
+    return lambda row: f"{plain(number(row, f'reference_{name}'))} → {plain(number(row, name))}"
 
 
 def _training(row: Row) -> str:
@@ -166,10 +170,6 @@ def _mean_move(name: str, text: Any) -> Any:
 
 def _mean_of(column: str) -> Any:
     return lambda row: percent(_mean(row, column))
-
-
-def _plain(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.3f}"
 
 
 def _signed(value: float) -> str:

@@ -6,18 +6,19 @@ Orange is what was compressed and blue the reference, from Okabe and Ito's palet
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .robustness import is_significant, mean_of
+from .classes import stars
+from .foretelling import quartiles, score_title
+from .labels import FONT_POINTS, name_points, spread
 from .rows import REFERENCE_ID, number, variants_of
-from .words import points
+from .tradeoff import SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, REFERENCE, VARIANT = "#1f2933", "#7b8794", "#0072b2", "#d55e00"
+INK, MUTED, REFERENCE, VARIANT = "#1f2933", "#66727f", "#0072b2", "#d55e00"
 
 Rows = list[dict[str, Any]]
 Draw = Callable[["Axes", Rows], None]
@@ -55,7 +56,7 @@ def draw_pies(axes: Axes, rows: Rows) -> None:
         if not math.isnan(floor):
             if not math.isnan(spread):
                 axes.barh(position, 2 * spread, left=floor - spread, height=1, color=MUTED, alpha=0.28, linewidth=0)
-            label = _once(axes, "noise floor")
+            label = once(axes, "noise floor")
             axes.plot([floor, floor], [position - 0.5, position + 0.5], color=INK, linewidth=1.4, label=label)
     _label_rows(axes, [row["variant_id"] for row in rows])
     axes.margins(x=0.16)
@@ -68,13 +69,17 @@ def _draw_pie_bar(axes: Axes, position: int, row: dict[str, Any]) -> None:
     share = 100 * number(row, "pie_fraction")
     if math.isnan(share):
         return
-    axes.barh(position, share, height=0.56, color=VARIANT, label=_once(axes, "PIEs"))
+    axes.barh(position, share, height=0.56, color=VARIANT, label=once(axes, "PIEs"))
     half = 100 * number(row, "half_pie_fraction")
     if not math.isnan(half):
-        label = _once(axes, "PIEs between halves")
+        label = once(axes, "PIEs between halves")
         axes.plot(half, position, "D", markersize=6, color="white", markeredgecolor=INK, zorder=3, label=label)
+    spread_of_half = 100 * number(row, "half_pie_std")
+    if not math.isnan(half + spread_of_half):
+        axes.errorbar(half, position, xerr=spread_of_half, ecolor=INK, elinewidth=1.2, capsize=3, zorder=2)
     floor_end = 100 * (number(row, "null_pie_fraction") + number(row, "null_pie_std"))
-    label_at = max(end for end in (share, half, floor_end) if not math.isnan(end))
+    ends = (share, half, half + spread_of_half, floor_end)
+    label_at = max(end for end in ends if not math.isnan(end))
     count = f"{number(row, 'num_pies'):,.0f}"
     axes.annotate(count, (label_at, position), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
@@ -88,7 +93,7 @@ def draw_reduced(axes: Axes, rows: Rows) -> None:
             height = position + 0.24 * (line - 1)
             axes.plot([before, after], [height] * 2, color=colour, linewidth=1.4, alpha=0.6)
             axes.plot(before, height, "o", color=colour, markersize=6.5, markerfacecolor="none", markeredgewidth=1.4)
-            axes.plot(after, height, "s", color=colour, markersize=5.5, label=_once(axes, label))
+            axes.plot(after, height, "s", color=colour, markersize=5.5, label=once(axes, label))
     axes.plot([], [], "o", color=MUTED, markerfacecolor="none", label="reference")
     axes.plot([], [], "s", color=MUTED, label="variant")
     _label_rows(axes, [row["variant_id"] for row in rows])
@@ -98,246 +103,126 @@ def draw_reduced(axes: Axes, rows: Rows) -> None:
 
 
 def draw_classes(title: str, reach: float) -> Draw:
-    """Bars from zero on a scale from -reach to reach, significant ones filled."""
+    """Bars from zero on a scale from -reach to reach, significant ones filled and starred."""
 
     def draw(axes: Axes, rows: Rows) -> None:
         for position, row in enumerate(rows):
-            change = 100 * number(row, "normalised_change")
-            if row["significant"]:
-                axes.barh(position, change, height=0.7, color=VARIANT, label=_once(axes, "significant"))
+            change, mark = 100 * number(row, "normalised_change"), stars(row)
+            if mark:
+                axes.barh(position, change, height=0.7, color=VARIANT, label=once(axes, "p ≤ .05 *, q ≤ .05 **"))
+                side = math.copysign(1, change)
+                axes.annotate(
+                    mark, (change, position + 0.18), (3 * side, 0), textcoords="offset points", va="center",
+                    ha="left" if side > 0 else "right", fontsize=FONT_POINTS + 3,
+                )  # fmt: skip
             else:
-                axes.barh(position, change, height=0.7, color=MUTED, alpha=0.45, label=_once(axes, "not significant"))
+                axes.barh(position, change, height=0.7, color=MUTED, alpha=0.45, label=once(axes, "not significant"))
         axes.axvline(0, color=INK, linewidth=1)
         _label_rows(axes, [shorten(str(row["class_name"])) for row in rows])
-        axes.set_xlim(-105 * reach or -1, 105 * reach or 1)
+        axes.set_xlim(-112 * reach or -1, 112 * reach or 1)
         axes.set_title(shorten(title, 34))
         axes.set_xlabel("points")
 
     return draw
 
 
-_LINES = ("#d55e00", "#cc79a7", "#009e73", "#e69f00", "#7b8794", "#0072b2")
-"""Okabe and Ito's palette; beyond these the lines' ends tell them apart."""
+LINES = ("#d55e00", "#cc79a7", "#009e73", "#e69f00", "#66727f", "#0072b2")
+"""Okabe and Ito's palette; marks and the names at their ends tell lines apart as well."""
+
+_MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def draw_stability(axes: Axes, rows: Rows) -> None:
     """A line a variant with its standard deviation, named at its end."""
-    variants = variants_of(rows)
-    for index, variant_id in enumerate(variants):
-        mine = [row for row in rows if row["variant_id"] == variant_id and not math.isnan(number(row, "jaccard_mean"))]
-        if not mine:
-            continue
+    by_variant = {
+        variant_id: [
+            row for row in rows if row["variant_id"] == variant_id and not math.isnan(number(row, "jaccard_mean"))
+        ]
+        for variant_id in variants_of(rows)
+    }
+    by_variant = {variant_id: mine for variant_id, mine in by_variant.items() if mine}
+    for index, mine in enumerate(by_variant.values()):
         sizes, means = ([number(row, column) for row in mine] for column in ("num_members", "jaccard_mean"))
         spreads = [0.0 if math.isnan(number(row, "jaccard_std")) else number(row, "jaccard_std") for row in mine]
-        colour = _LINES[index % len(_LINES)]
-        axes.errorbar(sizes, means, yerr=spreads, color=colour, marker="o", markersize=4, capsize=2, linewidth=1.5)
-        axes.annotate(
-            shorten(variant_id, 28), (sizes[-1], means[-1]), (7, 0), textcoords="offset points", va="center",
-            color=colour, fontsize=8,
+        axes.errorbar(
+            sizes, means, yerr=spreads, color=LINES[index % len(LINES)], marker=_MARKS[index % len(_MARKS)],
+            markersize=4, capsize=2, linewidth=1.5,
         )  # fmt: skip
-    axes.set_ylim(0, 1)
-    axes.margins(x=0.25)
+    axes.set_ylim(-0.03, 1.03)
+    _name_ends(axes, {name: (mine[-1]["num_members"], mine[-1]["jaccard_mean"]) for name, mine in by_variant.items()})
+    axes.margins(x=0.08)
     axes.locator_params(axis="x", integer=True)
     axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.8)
     axes.set_title("Shared PIEs of two repetitions")
-    axes.set_xlabel("Jaccard similarity by members a population")
+    axes.set_xlabel("Jaccard similarity ± standard deviation, by members a population")
 
 
-FAMILIES = ("noise", "blur", "weather", "digital", "extra")
-
-_STRONGEST = 0.62
-"""Opacity of a cell at the scale's end: ink is read on it, on a light page and on a dark one."""
-
-_LABELS_ON_BOTH_SIDES = 8
-"""Columns beyond which a row's name stands at both of its ends."""
-
-
-def draw_heat_map(axes: Axes, rows: Rows) -> None:
-    """How far top-1 on corrupted sets is from the reference's: a row a corruption, a column a variant.
-
-    A cell is the mean over severities; orange is worse than the reference, blue better, on a scale centred at 0, and
-    each dot stands for a severity at which the drop differs beyond chance. The first row is the clean set's.
-    """
-    variants = variants_of(rows)
-    lines = _heat_map_lines(rows, variants)
-    reach = max((abs(change) for _, cells in lines for change, _ in cells if not math.isnan(change)), default=0.0)
-    for position, (_, cells) in enumerate(lines):
-        for column, (change, num_significant) in enumerate(cells):
-            _draw_cell(axes, column, position, change, reach, num_significant)
-    _label_heat_map(axes, variants, [(name, bool(cells)) for name, cells in lines])
-    axes.set_title("Change of top-1 against the reference's on the same set")
-    axes.set_xlabel("% of the reference's, mean over severities; a dot a severity with q ≤ .05")
+def _name_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
+    """Each line's name to the right of the axes, as high as its end where there is room, and a thin line to it."""
+    points_high = 72 * axes.get_window_extent().height / axes.figure.dpi
+    gap = 1.06 * 1.3 * FONT_POINTS / points_high
+    heights = spread([height for _, height in ends.values()], gap, 1.0)
+    for (name, end), height in zip(ends.items(), heights, strict=True):
+        axes.annotate(
+            shorten(name, 28), end, (1.04, height), textcoords=("axes fraction", "data"), va="center",
+            fontsize=FONT_POINTS, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+        )  # fmt: skip
 
 
-def _heat_map_lines(rows: Rows, variants: Sequence[str]) -> list[tuple[str, list[tuple[float, int]]]]:
-    """Name, and for each variant change and number of significant severities; nothing beside the name of a family."""
-    by_variant = [[row for row in rows if row["variant_id"] == variant_id] for variant_id in variants]
-    lines = [("clean set", [(mean_of(number(row, "clean_change") for row in mine), 0) for mine in by_variant])]
-    for family in families_of(rows):
-        lines.append((family, []))
-        for corruption in dict.fromkeys(row["corruption"] for row in rows if row["family"] == family):
-            cells = [[row for row in mine if row["corruption"] == corruption] for mine in by_variant]
-            changes = [mean_of(number(row, "change") for row in cell) for cell in cells]
-            num_significant = [sum(map(is_significant, cell)) for cell in cells]
-            lines.append((corruption, list(zip(changes, num_significant, strict=True))))
-    return lines
-
-
-def _draw_cell(axes: Axes, column: int, position: int, change: float, reach: float, num_significant: int) -> None:
-    if math.isnan(change):
-        return
-    strength = _STRONGEST * abs(change) / reach if reach else 0
-    colour = VARIANT if change < 0 else REFERENCE
-    text, dots = points(change, 1 if abs(change) < 0.0995 else 0), "•" * num_significant
-    drawn = [
-        *axes.barh(position, 0.96, 0.94, column - 0.48, color=colour, alpha=round(strength, 3), linewidth=0),
-        axes.text(column, position - (0.13 if dots else 0), text, ha="center", va="center", fontsize=8),
-    ]
-    if dots:
-        drawn.append(axes.text(column, position + 0.29, dots, ha="center", va="center", fontsize=6))
-    for artist in drawn:
-        # within the axes in any case: laying out hundreds of them would take seconds
-        artist.set(in_layout=False, clip_on=False)
-
-
-def _label_heat_map(axes: Axes, variants: Sequence[str], lines: Sequence[tuple[str, bool]]) -> None:
-    """Variants above, corruptions beside; `lines` tell a name and whether it is that of a row, or of a family."""
-    axes.set_xlim(-0.5, max(len(variants), 1) - 0.5)
-    axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.set_xticks(
-        range(len(variants)), [shorten(name, 28) for name in variants], rotation=40, ha="left", rotation_mode="anchor"
-    )
-    axes.set_yticks(range(len(lines)), [name.replace("_", " ") for name, _ in lines])
-    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.tick_params(labelright=len(variants) > _LABELS_ON_BOTH_SIDES)
-    axes.spines["bottom"].set_visible(False)
-    for tick, (_, is_row) in zip(axes.yaxis.get_major_ticks(), lines, strict=True):
-        if not is_row:
-            for label in (tick.label1, tick.label2):
-                label.set(color=MUTED, style="italic")
-
-
-@dataclass(frozen=True)
-class Line:
-    """How a variant is drawn against severity; those that have no name are `OTHERS` together."""
-
-    colour: str
-    is_dashed: bool = False
-    is_named: bool = True
-
-
-OTHERS = "the others"
-
-Curve = list[tuple[float, float, float, float]]
-"""Severity, mean over corruptions, and the ends of its interval."""
-
-NUM_NAMED_LINES = 8
-"""As many compressed variants can be told apart; of more, those that do worst on corrupted images."""
-
-
-def lines_of(rows: Rows) -> dict[str, Line]:
-    """How each variant is drawn: the reference, then the named ones, then the others."""
-    top1 = {
-        variant_id: mean_of(number(row, "top1_mean") for row in rows if row["variant_id"] == variant_id)
-        for variant_id in variants_of(rows)
-    }
-    worst = sorted((name for name in top1 if not math.isnan(top1[name])), key=lambda name: top1[name])
-    named = [name for name in top1 if name in worst[:NUM_NAMED_LINES]]
-    lines = {REFERENCE_ID: Line(REFERENCE)} if any(row["variant_id"] == REFERENCE_ID for row in rows) else {}
-    lines |= {name: Line(_LINES[index % 4], is_dashed=index >= 4) for index, name in enumerate(named)}
-    return lines | {name: Line(MUTED, is_named=False) for name in top1 if name not in named}
-
-
-def severity_curve(rows: Rows) -> Curve:
-    """Top-1 by severity, in percent; the clean set is severity 0, without an interval."""
-    clean = 100 * mean_of(number(row, "clean_top1_mean") for row in rows)
-    return [(0.0, clean, math.nan, math.nan), *_over_corruptions(rows, ("top1_mean", "top1_low", "top1_high"))]
-
-
-def excess_curve(rows: Rows) -> Curve:
-    """Drop beyond the reference's by severity, in percentage points."""
-    return _over_corruptions(rows, ("excess_drop", "excess_low", "excess_high"))
-
-
-def severities_of(rows: Rows) -> list[float]:
-    """Ascending; those that are not known are left out."""
-    return sorted({number(row, "severity") for row in rows if not math.isnan(number(row, "severity"))})
-
-
-def _over_corruptions(rows: Rows, columns: Sequence[str]) -> Curve:
-    curve = []
-    for severity in severities_of(rows):
-        mine = [row for row in rows if number(row, "severity") == severity]
-        mean, low, high = (100 * mean_of(number(row, column) for row in mine) for column in columns)
-        curve.append((severity, mean, low, high))
-    return curve
-
-
-def draw_severities(family: str, lines: Mapping[str, Line], limits: tuple[float, float]) -> Draw:
-    """Top-1 over one family's rows, all families on the scale from `limits`."""
+def draw_uncertainty(score: str) -> Draw:
+    """Median and quartiles of a score of the reference, on each variant's PIEs and on all other examples."""
 
     def draw(axes: Axes, rows: Rows) -> None:
-        _draw_lines(axes, rows, lines, severity_curve)
-        axes.set_ylim(*limits)
-        axes.set_title(family)
-        axes.set_xlabel("top-1 in %, by severity")
+        for position, row in enumerate(rows):
+            for where, mark, colour, offset in (("pies", "s", VARIANT, -0.17), ("rest", "o", REFERENCE, 0.17)):
+                low, middle, high = quartiles(row, where)
+                axes.plot([low, high], [position + offset] * 2, color=colour, linewidth=5, alpha=0.4)
+                label = once(axes, "PIEs" if where == "pies" else "all other examples")
+                axes.plot(middle, position + offset, mark, color=colour, markersize=6, label=label)
+        _label_rows(axes, [row["variant_id"] for row in rows])
+        axes.margins(x=0.05)
+        title = score_title(score)
+        axes.set_title(title[:1].upper() + title[1:])
+        axes.set_xlabel("median and middle half of the examples")
 
     return draw
 
 
-def draw_excess(lines: Mapping[str, Line]) -> Draw:
-    """What the variants lose from severity to severity beyond what the reference loses."""
+def draw_tradeoff(column: str, title: str) -> Draw:
+    """`column` of `tradeoff.points_of` against size; filled where no variant is better in everything."""
 
-    def draw(axes: Axes, rows: Rows) -> None:
-        variants = {variant_id: line for variant_id, line in lines.items() if variant_id != REFERENCE_ID}
-        axes.axhline(0, color=REFERENCE, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
-        _draw_lines(axes, rows, variants, excess_curve)
-        axes.set_title("drop beyond dense")
-        axes.set_xlabel("points, by severity, all corruptions")
+    def draw(axes: Axes, points: Rows) -> None:
+        for point in points:
+            is_reference, is_beaten = point["variant_id"] == REFERENCE_ID, point["beaten_by"] is not None
+            colour = REFERENCE if is_reference else VARIANT
+            axes.plot(
+                100 * point["relative_size"], 100 * point[column], "o" if is_reference else "s", color=colour,
+                markersize=7, markerfacecolor="none" if is_beaten else colour, markeredgewidth=1.4,
+                label=once(axes, "reference" if is_reference else "beaten" if is_beaten else "beaten by none"),
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.margins(x=0.12, y=0.12)
+        low, high = axes.get_xlim()
+        ticks = [size for size in _SIZES if low <= size <= high]
+        axes.set_xticks(ticks, [f"{size:g}" for size in ticks])
+        axes.set_xticks([], minor=True)
+        axes.grid(color=MUTED, alpha=0.25, linewidth=0.8)
+        first_unbeaten = sorted(points, key=lambda point: point["beaten_by"] is not None)
+        name_points(
+            axes,
+            [
+                (100 * point["relative_size"], 100 * point[column], shorten(str(point["variant_id"]), 28))
+                for point in first_unbeaten
+            ],
+        )
+        axes.set_title(title)
+        axes.set_xlabel(f"%, by {SIZE}, in % of the reference's")
 
     return draw
 
 
-def _draw_lines(axes: Axes, rows: Rows, lines: Mapping[str, Line], curve_of: Callable[[Rows], Curve]) -> None:
-    middle = (sum(line.is_named for line in lines.values()) - 1) / 2
-    for index, (variant_id, line) in enumerate(lines.items()):
-        curve = curve_of([row for row in rows if row["variant_id"] == variant_id])
-        if line.is_named:
-            # a little apart, so that intervals do not hide each other
-            _draw_line(axes, variant_id, line, curve, 0.04 * (index - middle))
-        else:
-            severities, means = [point[0] for point in curve], [point[1] for point in curve]
-            label = _once(axes, OTHERS)
-            axes.plot(severities, means, color=line.colour, linewidth=0.8, alpha=0.6, label=label, zorder=1)
-    severities = severities_of(rows) if curve_of is excess_curve else [0.0, *severities_of(rows)]
-    axes.set_xticks(severities, ["clean" if severity == 0 else f"{severity:g}" for severity in severities])
-    axes.margins(x=0.05)
-    axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.8)
-
-
-def _draw_line(axes: Axes, variant_id: str, line: Line, curve: Curve, offset: float) -> None:
-    axes.errorbar(
-        [severity + offset for severity, *_ in curve],
-        [mean for _, mean, *_ in curve],
-        yerr=[[_length(point[1], point[side]) for point in curve] for side in (2, 3)],
-        color=line.colour,
-        linestyle=(0, (4, 2)) if line.is_dashed else "-",
-        marker="o" if variant_id == REFERENCE_ID else "s",
-        markersize=2.5,
-        linewidth=1.3,
-        elinewidth=1.2,
-        label=shorten(variant_id, 28),
-    )
-
-
-def _length(mean: float, end: float) -> float:
-    return 0.0 if math.isnan(end) else abs(end - mean)
-
-
-def families_of(rows: Rows) -> list[str]:
-    """Families of corruptions in the order they are shown."""
-    found = dict.fromkeys(str(row["family"]) for row in rows)
-    return [name for name in FAMILIES if name in found] + [name for name in found if name not in FAMILIES]
+_SIZES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def shorten(text: str, length: int = 22) -> str:
@@ -353,6 +238,6 @@ def _label_rows(axes: Axes, names: Sequence[str]) -> None:
         axes.text(0.5, 0.5, "nothing to compare yet", transform=axes.transAxes, ha="center", color=MUTED)
 
 
-def _once(axes: Axes, label: str) -> str | None:
+def once(axes: Axes, label: str) -> str | None:
     """The label for its first artist, so that the legend names it once."""
     return None if label in axes.get_legend_handles_labels()[1] else label

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.datasets import load_digits
 
+from pie_ray.stats import benjamini_hochberg, permutation_test
+
 NUM_CLASSES = 10
 CLASS_NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 VARIANTS: dict[str, tuple[float, str | None]] = {
@@ -31,6 +33,8 @@ class Study:
     classes: pd.DataFrame
     pies: pd.DataFrame
     thumbnails: dict[int, bytes]
+    answers: pd.DataFrame
+    """Of every variant on every PIE of any."""
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -71,7 +75,17 @@ def make_study(num_members: int = 12, seed: int = 0, variants: tuple[str, ...] =
     pie_table = pd.concat(pies, ignore_index=True)
     shown = pie_table["example_id"].unique() if len(pie_table) else []
     thumbnails = {int(example_id): gray_png(digits.images[1000 + example_id] * 255 / 16) for example_id in shown}
-    return Study(pd.DataFrame(rows), pd.concat(classes, ignore_index=True), pie_table, thumbnails)
+    answers = pd.concat(
+        _answers(variant_id, predicted[:, list(thumbnails)]) for variant_id, predicted in predictions.items()
+    )
+    answers = answers.assign(example_id=np.tile(list(thumbnails), len(predictions)))
+    return Study(pd.DataFrame(rows), pd.concat(classes, ignore_index=True), pie_table, thumbnails, answers)
+
+
+def _answers(variant_id: str, predictions: Array) -> pd.DataFrame:
+    counts = _counts(predictions)
+    agreement = counts.max(axis=1) / len(predictions)
+    return pd.DataFrame({"variant_id": variant_id, "mode": counts.argmax(axis=1), "agreement": agreement})
 
 
 def _parent(variant_id: str) -> str:
@@ -152,11 +166,14 @@ def _pie_columns(is_pie: Array, reference: Array, variant: Array, labels: Array)
 
 def _pie_table(variant_id: str, reference: Array, variant: Array, labels: Array) -> pd.DataFrame:
     before, after = _counts(reference), _counts(variant)
+    p_value = permutation_test(reference, variant, num_classes=NUM_CLASSES, rng=np.random.default_rng(0)).p_value
+    q_value = benjamini_hochberg(p_value)
     return pd.DataFrame(
         {
             "evaluation_set": "test",
             "variant_id": variant_id,
             "example_id": np.arange(len(labels)),
+            "key": [f"digits[{1000 + row}]" for row in range(len(labels))],
             "label": labels,
             "reference_mode": before.argmax(axis=1),
             "variant_mode": after.argmax(axis=1),
@@ -164,6 +181,9 @@ def _pie_table(variant_id: str, reference: Array, variant: Array, labels: Array)
             "variant_agreement": after.max(axis=1) / len(variant),
             "taxicab": np.abs(before - after).sum(axis=1),
             "is_pie": before.argmax(axis=1) != after.argmax(axis=1),
+            "p_value": p_value,
+            "q_value": q_value,
+            "is_significant": q_value <= 0.05,
         }
     )
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
+from html import escape
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from pie_ray.analysis.tables import TABLES
 from pie_ray.report import words
-from pie_ray.report.gallery import NUM_CARDS
 from pie_ray.report.page import render_report
 
+from .everything import every_table
 from .study import CLASS_NAMES, Study, make_study
-
-
-def shown_pies(study: Study) -> pd.DataFrame:
-    ranked = study.pies.sort_values(["taxicab", "example_id"], ascending=[False, True])
-    return ranked.groupby("variant_id").head(NUM_CARDS)
 
 
 def render(study: Study, **changes: Any) -> str:
@@ -40,7 +37,7 @@ def render(study: Study, **changes: Any) -> str:
 class Page(HTMLParser):
     """Text and elements of a page; fails where tags are not closed in order."""
 
-    VOID = frozenset({"meta", "br", "input", "link", "hr"})
+    VOID = frozenset({"meta", "br", "img", "input", "link", "hr"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -75,18 +72,23 @@ class Page(HTMLParser):
 def test_every_tag_is_closed_and_nothing_is_fetched(study: Study) -> None:
     html = render(study)
     page = Page(html)
-    without_pictures = re.sub(r"data:image/png;base64,[\w+/=]*", "data:", html)
+    without_pictures = re.sub(r"data:image/\w+;base64,[\w+/=]*", "data:", html)
     assert not re.search(r"https?:|//|@import|url\((?!data:|#)", without_pictures)
-    assert not {"link", "img", "iframe", "object"} & {tag for tag, _ in page.elements}
-    assert not any({"src", "href", "action"} & set(attributes) for _, attributes in page.elements)
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in page.elements}
+    targets = [
+        str(attributes[name]) for _, attributes in page.elements for name in {"src", "href", "action"} & {*attributes}
+    ]
+    assert all(target.startswith(("#", "data:image/")) for target in targets)
 
 
 def test_the_page_opens_with_what_compression_costs(study: Study) -> None:
     row = study.summary.loc[study.summary["pie_fraction"].idxmax()]
     text = Page(render(study)).text
-    assert f"{row['variant_id']} networks reach {100 * row['top1_mean']:.1f} % top-1" in text
-    assert f"is another on {row['num_pies']} of 797 examples" in text
-    assert f"chance alone moves {100 * row['null_pie_fraction']:.1f} %" in text
+    before, after = 100 * row["reference_top1_mean"], 100 * row["top1_mean"]
+    change = f"{after - before:+.1f}".replace("-", "−")
+    assert f"{row['variant_id']} forgets most: {change} points of top-1 ({before:.1f} → {after:.1f} %)" in text
+    assert f"another most frequent answer on {row['num_pies']} of 797 examples" in text
+    assert f"where nothing was compressed, on {100 * row['null_pie_fraction']:.1f} %" in text
 
 
 def test_each_variant_is_in_the_table_with_its_figures(study: Study) -> None:
@@ -95,44 +97,6 @@ def test_each_variant_is_in_the_table_with_its_figures(study: Study) -> None:
         assert row["variant_id"] in text and f"{100 * row['top1_mean']:.2f} %" in text
         if row["variant_id"] != "dense":
             assert f"{row['num_pies']} {100 * row['pie_fraction']:.2f} %" in text
-
-
-def test_each_pie_has_a_card_with_its_answers(study: Study) -> None:
-    html = render(study)
-    assert len(Page(html).cards) == len(shown_pies(study)) > 10
-    for row in shown_pies(study).to_dict("records"):
-        assert f"{row['variant_id']} · #{row['example_id']}" in html
-    first = shown_pies(study).iloc[0]
-    for who, column in (("dense", "reference"), ("now", "variant")):
-        name, share = CLASS_NAMES[first[f"{column}_mode"]], f"{100 * first[f'{column}_agreement']:.0f} %"
-        assert f"<span>{who}</span><b>{name}</b><i>{share}</i>" in html
-
-
-def test_cards_come_most_moved_first_and_at_most_sixty_a_variant(study: Study) -> None:
-    pies = pd.DataFrame(
-        {
-            **study.pies.iloc[0].to_dict(),
-            "example_id": np.arange(100),
-            "taxicab": np.random.default_rng(0).permutation(100),
-        }
-    )
-    html = render(study, pies=pies)
-    shown = [int(number) for number in re.findall(r"#(\d+)</div>", html)]
-    assert shown == list(pies.sort_values("taxicab", ascending=False)["example_id"][:60])
-    assert "(first 60 of 100)" in html
-
-
-def test_a_picture_stands_once_however_many_variants_forget_it(study: Study) -> None:
-    html = render(study)
-    counts = shown_pies(study)["example_id"].value_counts()
-    assert counts.iloc[0] > 1
-    picture = base64.b64encode(study.thumbnails[int(counts.index[0])]).decode()
-    assert html.count(picture) == 1 and html.count(f"picture e{counts.index[0]}") == counts.iloc[0]
-
-
-def test_examples_without_pictures_are_shown_too(study: Study) -> None:
-    page = Page(render(study, thumbnails={}))
-    assert len(page.cards) == page.text.count("no picture") == len(shown_pies(study))
 
 
 def test_what_people_wrote_is_escaped(study: Study) -> None:
@@ -147,7 +111,8 @@ def test_what_people_wrote_is_escaped(study: Study) -> None:
         classes=study.classes.replace("magnitude-0.90", evil).assign(class_name=evil),
         pies=study.pies.replace("magnitude-0.90", evil),
     )
-    assert [tag for tag, _ in Page(html).elements].count("script") == 1
+    scripts = [attributes for tag, attributes in Page(html).elements if tag == "script" and "type" not in attributes]
+    assert len(scripts) == 1
     assert "<script>alert" not in html and "alert(&#x27;$title&#x27;)" in html
 
 
@@ -158,13 +123,13 @@ def test_notes_and_provenance_are_shown(study: Study) -> None:
 
 def test_a_variant_with_fewer_members_is_marked(study: Study) -> None:
     summary = study.summary.assign(num_members=[4, 4, 4, 3, 4, 4])
-    assert '<span class="warn" title="fewer than others have">3</span>' in render(study, summary=summary)
+    assert '<span class="warn">3 of 4</span>' in render(study, summary=summary)
     assert 'class="warn"' not in render(study)
 
 
 def test_one_member_has_no_spread_and_no_noise_floor() -> None:
     text = Page(render(make_study(num_members=1, variants=("dense", "magnitude-0.90")))).text
-    assert not re.search(r"\bnan\b", text, re.IGNORECASE) and "chance alone" not in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE) and "two halves" not in text.split("Words")[0]
 
 
 def test_no_pies_is_said(study: Study) -> None:
@@ -204,3 +169,101 @@ def test_numbers_read_as_people_write_them() -> None:
         "50 GB",
     ]
     assert words.plural(1, "class", "classes") == "1 class" and words.plural(1234, "member") == "1,234 members"
+
+
+# ---------------------------------------------------------------------------------------------- the page as a whole
+
+
+def render_everything(tables: dict[str, pd.DataFrame], **changes: Any) -> str:
+    return render_report(title="study", tables=tables, **(PLAIN | changes))
+
+
+PLAIN: dict[str, Any] = {
+    "class_names": CLASS_NAMES, "thumbnails": {}, "notes": [], "provenance": {"torch": "2.15"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict[str, pd.DataFrame]:
+    return every_table(["magnitude-0.50", "magnitude-0.90"])
+
+
+@pytest.fixture(scope="module")
+def whole(everything: dict[str, pd.DataFrame]) -> Page:
+    return Page(render_everything(everything, recipe="name: study"))
+
+
+def test_the_contents_lead_to_every_section_and_no_other(whole: Page) -> None:
+    sections = [attributes["id"] for tag, attributes in whole.elements if tag == "section"]
+    links = [str(attributes["href"])[1:] for tag, attributes in whole.elements if tag == "a" and "href" in attributes]
+    assert len(sections) == len(set(sections)) > 13
+    assert [name for name in links if name in sections and name != "gallery"] == [
+        name for name in sections if name != "gallery"
+    ]
+    ids = [attributes["id"] for _, attributes in whole.elements if "id" in attributes]
+    assert set(links) <= set(ids) and len(ids) == len(set(ids))
+
+
+def test_a_section_that_has_nothing_to_say_is_in_neither(study: Study) -> None:
+    html = render(study)
+    assert 'href="#groups"' not in html and 'id="groups"' not in html and 'href="#variants"' in html
+
+
+def test_headings_do_not_skip_a_level(whole: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in whole.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_every_table_scrolls_in_a_box_with_a_name_of_its_own(whole: Page) -> None:
+    elements = whole.elements
+    boxes = [attributes for _, attributes in elements if attributes.get("class") in ("scroll", "scroll tall", "wide")]
+    names = [attributes["aria-label"] for attributes in boxes]
+    assert all(attributes["tabindex"] == "0" and attributes["role"] == "region" for attributes in boxes)
+    assert len(names) == len(set(names)) and len(boxes) >= sum(tag == "table" for tag, _ in elements)
+
+
+def test_what_a_pointer_shows_over_a_heading_is_text_as_well(whole: Page) -> None:
+    titles = [str(attributes["title"]) for tag, attributes in whole.elements if tag == "th" and "title" in attributes]
+    assert len(titles) > 40 and all(" ".join(title.split()) in whole.text for title in titles)
+
+
+def test_missing_members_are_named(study: Study) -> None:
+    note = "2 of 24 members are missing from these figures."
+    text = Page(render(study, notes=[note], missing=["dense seed 3", "<b> seed 4 on corruptions"])).text
+    assert f"{note} Which members are missing (2) dense seed 3, <b> seed 4 on corruptions" in text
+    assert "Which members" not in Page(render(study, notes=[note])).text
+
+
+def test_the_recipe_is_shown_as_it_is(study: Study) -> None:
+    recipe = "name: digits\ndata:\n  kind: '<script>'\n"
+    html = render(study, recipe=recipe)
+    assert f"<pre>{escape(recipe)}</pre>" in html and "<pre>" not in render(study)
+
+
+def test_everything_that_comes_from_data_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    tables = every_table([evil, "x"], class_name=evil + "{}")
+    tables["groups"] = tables["groups"].assign(group=evil, rate=evil)
+    tables["gaps"] = tables["gaps"].assign(reference_worst=evil, variant_worst=evil)
+    tables["evidence"] = tables["evidence"].assign(evidence=evil)
+    tables["foretelling"] = tables["foretelling"].assign(score=evil)
+    tables["fragility"] = tables["fragility"].assign(key=evil, attribute=evil)
+    html = render_everything(tables, class_names=[evil] * 10, missing=[evil], recipe=evil)
+    assert "<script>alert" not in html and html.count("&lt;script&gt;alert") > 50
+
+
+def test_twenty_variants_of_a_hundred_classes_weigh_little() -> None:
+    html = render_everything(every_table([f"global_magnitude-{share / 100}" for share in range(60, 80)], 100))
+    assert len(html.encode()) < 1_500_000
+    assert not re.search(r"\bnan\b", Page(html).text, re.IGNORECASE)
+
+
+def test_results_without_the_newer_columns_make_a_page(everything: dict[str, pd.DataFrame]) -> None:
+    older = dict(everything)
+    older["summary"] = older["summary"].drop(columns=[c for c in older["summary"] if c.startswith("top1_change")])
+    older["foretelling"] = older["foretelling"].filter(regex="^(?!.*_on_(pies|rest)$)")
+    older["fragility"] = pd.DataFrame()
+    text = Page(render_everything(older)).text
+    assert "pie-ray analyze RESULTS adds how uncertain the networks are" in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE) and "Examples that corruption moves" not in text

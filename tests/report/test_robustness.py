@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pie_ray.analysis.tables import TABLES
-from pie_ray.report import figures, panels, robustness
+from pie_ray.report import figures, panels, robustness, robustness_panels, robustness_section
 from pie_ray.report.page import render_report
 from pie_ray.report.samples import sample_grid
 
@@ -42,7 +42,7 @@ def twenty() -> Tables:
 
 
 def section_of(tables: Tables, **changes: Any) -> str:
-    return robustness.robustness_section(tables.get("robustness"), tables.get("corruption_errors"), **changes)
+    return robustness_section.robustness_section(tables.get("robustness"), tables.get("corruption_errors"), **changes)
 
 
 def text_of(html: str) -> str:
@@ -178,7 +178,10 @@ def test_natural_sets_alone_make_a_section(study: Study) -> None:
     text = Page(html).text
     assert f"{worst['variant_id']} networks reach {100 * worst['top1_mean']:.1f} % top-1 on <b>odd</b> against" in text
     assert "<b>odd" not in html and "By corruption" not in text and "mCE" not in text
-    assert robustness.robustness_section(natural["robustness"].query("variant_id == 'dense'"), None).count("<tr") == 2
+    assert (
+        robustness_section.robustness_section(natural["robustness"].query("variant_id == 'dense'"), None).count("<tr")
+        == 2
+    )
 
 
 def test_the_reduced_evaluation_is_a_mean_over_sets(tables: Tables) -> None:
@@ -195,7 +198,7 @@ def test_the_reduced_evaluation_is_a_mean_over_sets(tables: Tables) -> None:
 def drawn_heat_map(table: pd.DataFrame) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str], Any]]:
     """Texts and background of each cell by row's and column's name."""
     axes = Figure().subplots()
-    panels.draw_heat_map(axes, robustness.corrupted_rows(table))
+    robustness_panels.draw_heat_map(axes, robustness.corrupted_rows(table))
     lines = [label.get_text() for label in axes.get_yticklabels()]
     columns = [label.get_text() for label in axes.get_xticklabels()]
     texts: dict[tuple[str, str], list[str]] = {}
@@ -250,13 +253,13 @@ def test_twenty_variants_and_nineteen_corruptions_are_all_named(twenty: Tables) 
 
 def test_curves_are_means_over_a_familys_corruptions(tables: Tables) -> None:
     mine = of_variant(tables["robustness"], "magnitude-0.70", family="blur")
-    curve = panels.severity_curve(mine.to_dict("records"))
+    curve = robustness_panels.severity_curve(mine.to_dict("records"))
     assert [point[0] for point in curve] == [0, 1, 2, 3, 4, 5]
     assert curve[0][1] == pytest.approx(100 * mine["clean_top1_mean"].mean()) and np.isnan(curve[0][2:]).all()
     expected = 100 * mine[mine["severity"] == 3][["top1_mean", "top1_low", "top1_high"]].mean()
     assert curve[3][1:] == pytest.approx(tuple(expected))
     excess = 100 * mine[mine["severity"] == 5][["excess_drop", "excess_low", "excess_high"]].mean()
-    assert panels.excess_curve(mine.to_dict("records"))[-1] == pytest.approx((5, *excess))
+    assert robustness_panels.excess_curve(mine.to_dict("records"))[-1] == pytest.approx((5, *excess))
 
 
 def test_a_panel_a_family_and_one_of_what_is_lost_beyond_the_reference(tables: Tables) -> None:
@@ -317,7 +320,7 @@ def test_what_people_wrote_is_escaped(study: Study) -> None:
     evil = '<script>alert("x")</script>'
     tables = robustness_tables({"dense": 0.0, evil: 0.05}, {evil: (evil,)}, natural={f"natural/{evil}": 0.2})
     html = render(study, tables)
-    assert [tag for tag, _ in Page(html).elements].count("script") == 1 and "<script>alert" not in html
+    assert "<script>alert" not in html and "&lt;script&gt;alert" in html
 
 
 def test_one_member_the_reference_alone_and_one_severity_make_a_page(study: Study) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pie_ray.report import figures, multilabel, sections
+from pie_ray.report import chance, classes, figures, foretelling, fragility, groups, multilabel
+
+from .everything import every_table, foretelling_row, fragile
 
 NAMES = {"evaluation_set": "test", "variant_id": "magnitude-0.90"}
 
@@ -40,21 +42,21 @@ def summary(**changes: object) -> list[dict[str, object]]:
 
 
 def test_pies_stand_beside_what_chance_would_make() -> None:
-    text = text_of(sections.significance_section(summary()))
-    assert "magnitude-0.90 80 90 40 55 44 300 1e-05 permutation" in text
+    text = text_of(chance.significance_section(summary()))
+    assert "magnitude-0.90 80 90 40 55 44 300 1e−05 permutation" in text
     assert "train more members" not in text
 
 
 def test_too_few_members_to_name_an_example_is_said() -> None:
-    text = text_of(sections.significance_section(summary(num_members=5, smallest_p_value=0.0079)))
+    text = text_of(chance.significance_section(summary(num_members=5, smallest_p_value=0.0079)))
     assert "With 5 members a variant no p is below 0.0079" in text
-    paired = text_of(sections.significance_section(summary(smallest_p_value=1.0, is_paired=True)))
+    paired = text_of(chance.significance_section(summary(smallest_p_value=1.0, is_paired=True)))
     assert "no p is below" not in paired and "sign flips in pairs" in paired
 
 
 def test_flips_stand_beside_those_of_two_trainings() -> None:
     pairs = pd.DataFrame([NAMES | {"num_only_variant_right": n, "q_value": q} for n, q in ((10, 0.01), (11, 0.2))])
-    text = text_of(sections.flip_section(summary(), pairs))
+    text = text_of(chance.flip_section(summary(), pairs))
     assert "magnitude-0.90 12.34 % ± 1.00 5.67 % 7.89 % 10.5 1 of 2 by seed" in text
 
 
@@ -63,12 +65,12 @@ def test_scores_come_best_first() -> None:
     scores = pd.DataFrame(
         [row | {"score": "vote_entropy", "auroc": 0.8}, row | {"score": "mutual_information", "auroc": 0.9}]
     )
-    text = text_of(sections.foretelling_section(scores))
+    text = text_of(foretelling.foretelling_section(scores, ""))
     assert text.index("mutual information across members 0.900") < text.index("entropy of the votes 0.800")
 
 
 def test_classes_are_counted_by_both_rules() -> None:
-    classes = pd.DataFrame(
+    table = pd.DataFrame(
         {
             **NAMES,
             "class_name": ["cat", "dog", "<bird>"],
@@ -80,7 +82,7 @@ def test_classes_are_counted_by_both_rules() -> None:
             "high": -0.03,
         }
     )
-    html = sections.class_summary(classes)
+    html = classes.class_summary(table)
     assert "magnitude-0.90 2 of 3 0.15 1 &lt;bird&gt; −5.0 −7.0 to −3.0" in text_of(html)
 
 
@@ -104,12 +106,12 @@ def group_rows(num: int) -> pd.DataFrame:
 
 
 def test_groups_come_by_their_change_and_small_ones_are_left_out() -> None:
-    text = text_of(sections.group_section(group_rows(30), pd.DataFrame(), summary()))
+    text = text_of(groups.group_section(group_rows(30), pd.DataFrame(), summary()))
     assert "g29 magnitude-0.90 FPR 100 10.0 % 15.0 % +29.0 ±0.0 to +10.0 +50 % 7" in text
     assert "The 24 largest of 29 changes." in text and " g0 " not in text
     assert "intervals are too short" not in text
     assert "intervals are too short" in text_of(
-        sections.group_section(group_rows(3), pd.DataFrame(), summary(num_members=5))
+        groups.group_section(group_rows(3), pd.DataFrame(), summary(num_members=5))
     )
 
 
@@ -123,7 +125,7 @@ def test_groups_of_several_attributes_name_the_attribute() -> None:
             }
         ]
     )  # fmt: skip
-    text = text_of(sections.group_section(group_rows(2).assign(attribute="Smiling"), gaps, summary()))
+    text = text_of(groups.group_section(group_rows(2).assign(attribute="Smiling"), gaps, summary()))
     assert "g1 magnitude-0.90 Smiling FPR" in text
     assert "magnitude-0.90 Smiling g1 +10.0 g2 +20.0 +10.0 ±0.0 to +20.0" in text
 
@@ -133,20 +135,20 @@ def test_evidence_is_told_of_pies_and_the_rest() -> None:
         "evidence": "label error", "mean_on_pies": 0.41, "mean_on_rest": 0.02, "auroc": 0.7, "p_value": 1e-4,
         "num_pies": 9,
     }  # fmt: skip
-    text = text_of(sections.evidence_section(pd.DataFrame([row])))
-    assert "magnitude-0.90 label error 0.41 0.02 0.7 1e-04 9" in text
+    text = text_of(groups.evidence_section(pd.DataFrame([row])))
+    assert "magnitude-0.90 label error 0.41 0.02 0.7 1e−04 9" in text
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda empty: sections.significance_section([]),
-        lambda empty: sections.flip_section([], empty),
-        lambda empty: sections.stability_section(empty, ""),
-        sections.foretelling_section,
-        sections.class_summary,
-        sections.evidence_section,
-        lambda empty: sections.group_section(empty, empty, []),
+        lambda empty: chance.significance_section([]),
+        lambda empty: chance.flip_section([], empty),
+        lambda empty: chance.stability_section(empty, ""),
+        lambda empty: foretelling.foretelling_section(empty, ""),
+        classes.class_summary,
+        groups.evidence_section,
+        lambda empty: groups.group_section(empty, empty, []),
         multilabel.attribute_section,
         lambda empty: multilabel.amplification_section(empty, empty),
         multilabel.countermeasure_section,
@@ -173,3 +175,68 @@ def test_stability_is_drawn_with_a_line_a_variant() -> None:
     svg = figures.stability_panel(sizes).svg
     assert "magnitude-0.90" in svg and "magnitude-0.50" in svg and "static_int8" not in svg
     assert figures.stability(sizes).startswith(b"\x89PNG")
+
+
+def scores_of(*names: str) -> pd.DataFrame:
+    return pd.DataFrame([NAMES | foretelling_row(name) for name in names])
+
+
+def test_scores_that_are_minus_a_probability_are_told_as_the_probability() -> None:
+    text = text_of(foretelling.foretelling_section(scores_of("vote_entropy", "unconfidence"), ""))
+    assert "entropy of the votes 0.680 0.300 20 % 20 % 20 % 0.70 0.60 to 0.80 0.20 0.10 to 0.30" in text
+    assert "low mean confidence 0.680 0.300 20 % 20 % 20 % 0.50 0.40 to 0.60 0.20 0.10 to 0.30" in text
+
+
+def test_the_uncertainty_drawn_needs_no_label_and_ranks_best() -> None:
+    table = scores_of("vote_entropy", "unlikely_label", "entropy")
+    panel = figures.uncertainty_panel(table)
+    assert panel is not None and panel.title == "Entropy of the mean prediction" and "magnitude-0.90" in panel.svg
+    assert figures.uncertainty(table).startswith(b"\x89PNG")
+    assert figures.uncertainty_panel(table.drop(columns="median_on_pies")) is None
+    assert figures.uncertainty_panel(table[table["score"] == "unlikely_label"]) is None
+
+
+def test_examples_that_corruption_moves_are_told_once_with_their_worst_variant() -> None:
+    rows = [
+        NAMES | fragile(7, 4),
+        NAMES | {"variant_id": "int8"} | fragile(7, 1, is_clean_pie=False),
+        NAMES | fragile(8, 3, is_clean_pie=True, break_fraction=np.nan, reference_break_fraction=np.nan,
+                        first_break=np.nan),
+        NAMES | fragile(9, 2, key="<b>", label=44),
+    ]  # fmt: skip
+    html = fragility.fragility_block(pd.DataFrame(rows), ["cat", "dog"])
+    text = text_of(html)
+    assert "magnitude-0.90 3 2 3 1" in text and "int8 1 0 0 0" in text
+    assert "images/7.png dog 4 of 4 magnitude-0.90 2 yes 25 % → 75 % – → 1" in text
+    assert "images/8.png dog 3 of 4 magnitude-0.90 1 yes – –" in text
+    assert "&lt;b&gt; class 44 2 of 4" in text and text.count("images/7.png") == 1
+    assert fragility.fragility_block(None, []) == "" == fragility.fragility_block(pd.DataFrame(), [])
+
+
+def class_table(num_classes: int) -> pd.DataFrame:
+    tables = every_table(["magnitude-0.50", "magnitude-0.90"], num_classes, "class {:03}")
+    return tables["classes"]
+
+
+def test_classes_come_hardest_hit_first_and_carry_stars() -> None:
+    table = class_table(20)
+    drawn = text_of(figures.class_impact_panels(table)["magnitude-0.90"].svg)
+    mine = table[table["variant_id"] == "magnitude-0.90"].sort_values("normalised_change")
+    places = [drawn.index(name) for name in mine["class_name"]]
+    assert places == sorted(places)
+    assert drawn.count("**") == mine["discovered"].sum() > 0
+    assert drawn.replace("**", "").count("*") == (mine["significant"] & ~mine["discovered"]).sum() > 0
+
+
+def test_every_one_of_a_thousand_classes_is_in_the_table() -> None:
+    table = class_table(1000)
+    html = classes.class_section(table, {"magnitude-0.90": "<figure></figure>"})
+    lines = re.findall(r'<tr><th scope="row">(class \d+)</th>', html)
+    lowest = table.groupby("class_name")["normalised_change"].min().sort_values()
+    assert "Every class of every variant (1,000)" in html and lines == list(lowest.index)
+
+
+def test_groups_whose_interval_leaves_out_zero_are_bold() -> None:
+    rows = group_rows(3).assign(low=[-0.1, -0.1, 0.01])
+    html = groups.group_section(rows, pd.DataFrame(), summary())
+    assert "<b>+2.0 <small>+1.0 to +10.0</small></b>" in html and "<td>+1.0 <small>−10.0" in html
