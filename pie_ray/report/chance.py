@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_BLIND_P_VALUE = 0.001
+"""A smallest possible p above this survives the correction for many examples hardly ever."""
+
 
 def significance_section(rows: Sequence[Row]) -> str:
     """PIEs, those that chance would make, and the examples whose votes differ beyond it."""
@@ -58,9 +61,13 @@ def significance_section(rows: Sequence[Row]) -> str:
     return section("chance", title, text, table_block(compared, columns, title))
 
 
+def has_too_few(row: Row) -> bool:
+    """Whether so few members were trained that hardly any example could be significant."""
+    return not row.get("is_paired") and number(row, "smallest_p_value") > _BLIND_P_VALUE
+
+
 def _too_few(rows: Sequence[Row]) -> str:
-    """Said where so few members were trained that hardly anything could be significant."""
-    blind = [row for row in rows if not row["is_paired"] and number(row, "smallest_p_value") > 0.001]
+    blind = [row for row in rows if has_too_few(row)]
     if not blind:
         return ""
     smallest = max(number(row, "smallest_p_value") for row in blind)

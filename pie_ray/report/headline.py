@@ -8,6 +8,7 @@ from enum import StrEnum
 from html import escape
 from typing import Any
 
+from .chance import has_too_few
 from .rows import REFERENCE_ID, number, variants_of
 from .words import count, listed, percent, plural, points
 
@@ -140,11 +141,17 @@ def _chance(worst: Row, class_rows: Sequence[Row]) -> str:
             f"uncompressed one, where nothing was compressed, on <b>{percent(floor)}</b>"
         )
     if not math.isnan(number(worst, "num_significant")):
-        answers = "answer" if _asks_several(worst) else "example"
-        parts.append(f"<b>{plural(number(worst, 'num_significant'), answers)}</b> changed significantly")
+        parts.append(_single_examples(worst))
     if moved := _classes(worst, class_rows):
         parts.append(moved)
     return f"Of {escape(str(worst['variant_id']))}, {'; '.join(parts)}." if parts else ""
+
+
+def _single_examples(worst: Row) -> str:
+    answers, num_significant = "answer" if _asks_several(worst) else "example", number(worst, "num_significant")
+    if num_significant == 0 and has_too_few(worst):
+        return f"single {answers}s cannot be told from chance with {plural(number(worst, 'num_members'), 'member')}"
+    return f"<b>{plural(num_significant, answers)}</b> changed significantly"
 
 
 def _classes(worst: Row, class_rows: Sequence[Row]) -> str:

@@ -32,10 +32,15 @@ def test_what_is_beyond_chance_and_what_costs_nothing_is_told_apart() -> None:
     told = [plain(text) for text in findings([DENSE, HARMFUL, HARMLESS], moved)]
     assert told == [
         "Of magnitude-0.90, halves of the two populations differ on 6.5 % of the answers, two halves of the "
-        "uncompressed one, where nothing was compressed, on 4.0 %; 0 examples changed significantly; 2 of 10 classes "
-        "moved apart from the rest.",
+        "uncompressed one, where nothing was compressed, on 4.0 %; single examples cannot be told from chance with 6 "
+        "members; 2 of 10 classes moved apart from the rest.",
         "No cost is measurable with 6 members of static_int8.",
     ]
+
+
+def test_no_significant_example_is_a_finding_where_one_could_have_been_found() -> None:
+    (told, *_) = findings([DENSE, HARMFUL | {"smallest_p_value": 1e-6}], [])
+    assert "0 examples changed significantly" in plain(told)
 
 
 def test_a_single_variant_without_a_cost_is_not_said_to_forget() -> None:
