@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .commands.analysis import RESULTS, add_analysis_commands
+from .commands.gate import add_gate_command
 from .commands.jobs import add_job_commands
+from .commands.pies import add_pies_commands
 from .commands.recipe_options import add_recipe_options, add_set_option, recipe_of
+from .commands.status import add_status_command
+from .commands.ui import add_ui_command
 from .errors import InputError, PieRayError
 
 if TYPE_CHECKING:
@@ -74,7 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_cluster_options(command)
     command.set_defaults(command=_evaluate)
     add_analysis_commands(commands)
+    add_gate_command(commands)
+    add_pies_commands(commands)
     add_job_commands(commands)
+    add_status_command(commands)
+    add_ui_command(commands)
     return parser
 
 

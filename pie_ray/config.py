@@ -141,15 +141,15 @@ class SmallResNetModel(Config):
     """Three residual blocks; about 75 thousand parameters at width 16."""
 
     kind: Literal["small_resnet"]
-    width: PositiveInt = 16
+    width: PositiveInt = Field(16, description="Channels of the first block; the others have 2 and 4 times as many.")
 
 
 class WideResNetModel(Config):
     """Pre-activation wide ResNet, WRN-depth-width (Zagoruyko & Komodakis): e.g. depth 22, width 2."""
 
     kind: Literal["wide_resnet"]
-    depth: Annotated[int, Field(ge=10)]
-    width: PositiveInt
+    depth: Annotated[int, Field(ge=10)] = Field(description="6n + 4 layers: 10, 16, 22, 28, 34, 40.")
+    width: PositiveInt = Field(description="Channels as a multiple of 16, 32 and 64.")
 
     @model_validator(mode="after")
     def _depth_fits(self) -> Self:
@@ -171,8 +171,10 @@ class CustomModel(Config):
     """A network of your own: `module:function`, called with num_classes, num_channels, image_size and arguments."""
 
     kind: Literal["custom"]
-    factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    arguments: dict[str, int | float | str | bool] = {}
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = Field(description="`module:function` that Python finds.")
+    arguments: dict[str, int | float | str | bool] = Field(
+        {}, description="Further arguments of the function, by name."
+    )
 
 
 Model = Annotated[SmallResNetModel | WideResNetModel | ResNetModel | CustomModel, Field(discriminator="kind")]
@@ -184,16 +186,16 @@ class CosineSchedule(Config):
     """Cosine decay to zero after a linear warm-up."""
 
     kind: Literal["cosine"]
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(0.0, description="Length of the linear warm-up, in epochs.")
 
 
 class StepSchedule(Config):
     """Multiply the learning rate by `factor` at each of `milestones` (epochs), after a linear warm-up."""
 
     kind: Literal["step"]
-    milestones: tuple[PositiveInt, ...]
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: tuple[PositiveInt, ...] = Field(description="Epochs, ascending and below `epochs`.")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="What the rate is multiplied by.")
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(0.0, description="Length of the linear warm-up, in epochs.")
 
 
 Schedule = Annotated[CosineSchedule | StepSchedule, Field(discriminator="kind")]
@@ -205,17 +207,19 @@ class Augmentation(Config):
 
 
 class Training(Config):
-    epochs: PositiveInt
-    batch_size: PositiveInt = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = True
+    epochs: PositiveInt = Field(description="Passes over the training images; pruning happens during them.")
+    batch_size: PositiveInt = Field(128, description="Images a step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.1, description="Highest rate of the schedule, of SGD.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of SGD.")
+    nesterov: bool = Field(True, description="Nesterov's momentum in place of the classical one.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         5e-4, description="L2 penalty on convolutions and the classifier; biases and batch norm are spared."
     )
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    schedule: Schedule = CosineSchedule(kind="cosine")
-    augmentation: Augmentation = Augmentation()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of a label's weight that is spread over all classes."
+    )
+    schedule: Schedule = Field(CosineSchedule(kind="cosine"), description="The learning rate over the epochs.")
+    augmentation: Augmentation = Field(Augmentation(), description="What is done to training images at random.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="`auto` autocasts to bfloat16 where the processor or GPU computes in it."
     )
@@ -249,10 +253,10 @@ class PopulationConfig(Config):
 class PruningSchedule(Config):
     """Cubic sparsity schedule (Zhu & Gupta): when it starts and ends, as fractions of the training steps."""
 
-    begin: Fraction = 0.2
-    end: Fraction = 0.75
+    begin: Fraction = Field(0.2, description="Where it starts; below `end`.")
+    end: Fraction = Field(0.75, description="Where the sparsity is reached; training goes on with fixed masks.")
     num_updates: PositiveInt = Field(20, description="Times that the masks are recomputed, evenly spaced.")
-    initial_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    initial_sparsity: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Sparsity at `begin`.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -269,18 +273,22 @@ class MagnitudePruningGrid(Config):
     """Gradual magnitude pruning during training, at each sparsity and scope."""
 
     kind: Literal["magnitude"]
-    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)]
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = Field(
+        description="Shares of the weights that are removed, a variant each."
+    )
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = Field(
         ("layer",), description="`layer` spares the classifier (Hooker et al.); `global` includes it (Iofinova et al.)."
     )
-    schedule: PruningSchedule = PruningSchedule()
+    schedule: PruningSchedule = Field(PruningSchedule(), description="How the sparsity grows during training.")
 
 
 class VariantGrid(Config):
     """Pruning alone, quantization alone, or every combination of the two."""
 
-    pruning: MagnitudePruningGrid | None = None
-    quantization: tuple[QuantizationScheme, ...] = ()
+    pruning: MagnitudePruningGrid | None = Field(None, description="Trained anew, pruned on the way.")
+    quantization: tuple[QuantizationScheme, ...] = Field(
+        (), description="Post-training schemes, a variant each: converted from the uncompressed or pruned members."
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -332,7 +340,7 @@ class AbstractSuite(Config):
 class AbstractCorruptions(AbstractSuite):
     """Evaluation sets `corruption/<corruption>/<severity>`."""
 
-    severities: Severities = (1, 2, 3, 4, 5)
+    severities: Severities = Field((1, 2, 3, 4, 5), description="Which of the five strengths.")
 
 
 class CorruptionSuite(AbstractCorruptions):
@@ -383,7 +391,7 @@ class Cifar101Suite(AbstractSuite):
 
     kind: Literal["cifar10_1"]
     path: str = Field(description="Folder that holds the .npy files.")
-    version: Literal["v4", "v6"] = "v6"
+    version: Literal["v4", "v6"] = Field("v6", description="Which of the two published sets.")
 
 
 class NaturalSuite(AbstractSuite):
@@ -415,7 +423,7 @@ def _free_names(suites: dict[str, Any]) -> dict[str, Any]:
 
 
 class Evaluation(Config):
-    batch_size: PositiveInt = 500
+    batch_size: PositiveInt = Field(500, description="Images that are loaded at a time; answers do not depend on it.")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Arithmetic of convolutions and matrix products, whatever members are trained in. bfloat16 is up "
@@ -450,7 +458,12 @@ class Evaluation(Config):
 class MlflowTracking(Config):
     kind: Literal["mlflow"]
     uri: str | None = Field(None, description="None takes MLFLOW_TRACKING_URI, else a sqlite file in the results.")
-    experiment: str = "pie_ray"
+    experiment: str = Field("pie_ray", description="MLflow's experiment, which several sweeps may share.")
+    log_models: Literal["none", "best"] = Field(
+        "none",
+        description="`best` also keeps each variant's best member (by top-1 on the test images) as a logged model of "
+        "MLflow, which `mlflow.pyfunc.load_model` loads.",
+    )
 
 
 class NoTracking(Config):
@@ -474,7 +487,7 @@ class Execution(Config):
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="New attempts after a member's failure.")
     num_writers: PositiveInt = Field(1, description="Writer actors that predictions stream to.")
     cache: str | None = Field(None, description="Folder for decoded images; None is ~/.cache/pie_ray.")
-    tracking: Tracking = MlflowTracking(kind="mlflow")
+    tracking: Tracking = Field(MlflowTracking(kind="mlflow"), description="Where progress and results are logged.")
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
@@ -495,11 +508,15 @@ class Execution(Config):
 class Recipe(Config):
     """A study: what is trained, compressed and evaluated, and where."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    data: Data
-    model: Model
-    training: Training
-    population: PopulationConfig
-    variants: Annotated[tuple[VariantGrid, ...], Field(min_length=1)]
-    evaluation: Evaluation = Evaluation()
-    execution: Execution = Execution()
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = Field(
+        description="Name of the sweep and of its folder."
+    )
+    data: Data = Field(description="The images.")
+    model: Model = Field(description="The network.")
+    training: Training = Field(description="How every member is trained.")
+    population: PopulationConfig = Field(description="How many members, from which seeds.")
+    variants: Annotated[tuple[VariantGrid, ...], Field(min_length=1)] = Field(
+        description="Compression settings; the uncompressed reference is always there."
+    )
+    evaluation: Evaluation = Field(Evaluation(), description="What members predict on, and how they are compared.")
+    execution: Execution = Field(Execution(), description="Where it runs.")

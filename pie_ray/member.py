@@ -18,7 +18,7 @@ from .checkpoint import Checkpoint, Facts
 from .compress.masks import measure_sparsity, prunable_weights
 from .compress.pruning import GradualMagnitudePruning
 from .compress.quantization import QuantizedNetwork, quantize, restore
-from .config import Recipe
+from .config import QuantizationScheme, Recipe
 from .data import EvaluationImages, Splits, Suites, open_suites
 from .errors import NonFiniteLossError
 from .identity import MemberSpec
@@ -251,10 +251,17 @@ def _derive(spec: MemberSpec, workplace: Workplace, device: torch.device) -> tup
 
 
 def _restore(spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace, device: torch.device) -> nn.Module:
-    skeleton, scheme = workplace.skeleton(spec.generator_seed), spec.variant.quantization
+    skeleton = workplace.skeleton(spec.generator_seed)
+    return restore_network(skeleton, spec.variant.quantization, checkpoint.state, device)
+
+
+def restore_network(
+    skeleton: nn.Module, scheme: QuantizationScheme | None, state: dict[str, Tensor], device: torch.device
+) -> nn.Module:
+    """A recipe's network with a checkpoint's tensors, quantized where there is a `scheme`; on the device."""
     if scheme is None:
-        return _load(skeleton, checkpoint.state).to(device)
-    quantized: QuantizedNetwork = restore(skeleton.to(device).eval(), scheme, checkpoint.state)
+        return _load(skeleton, state).to(device)
+    quantized: QuantizedNetwork = restore(skeleton.to(device).eval(), scheme, state)
     return quantized.network
 
 

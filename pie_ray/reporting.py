@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from .analysis import Analysis, Evidence, PopulationSource, analyze
-from .identity import REFERENCE_ID
+from .analysis import Analysis, Evidence, PopulationSource, analyze, answers_of
 from .store import paths
 
 _NUM_NAMED = 5
-
-_LOGGED = {
-    "top1_mean": "top1",
-    "num_pies": "num_pies",
-    "pie_fraction": "pie_fraction",
-    "null_pie_fraction": "noise_floor",
-    "num_significant": "num_significant",
-    "cie_mean": "cie",
-    "ece_mean": "ece",
-    "top1_on_pies": "top1_on_pies",
-    "top1_without_pies": "top1_without_pies",
-}
-"""The handful of figures a variant that a tracker shows."""
 
 
 def analyze_source(
@@ -52,11 +37,15 @@ def analyze_source(
 
 
 def write_report(
-    source: PopulationSource, analysis: Analysis, thumbnails: Mapping[int, bytes], samples: bytes | None = None
+    source: PopulationSource,
+    analysis: Analysis,
+    thumbnails: Mapping[int, bytes],
+    samples: bytes | None = None,
+    recipe: str = "",
 ) -> dict[str, bytes]:
     """Draw the figures, write the page; returns both by artifact path.
 
-    `thumbnails` are PNG by example id, `samples` is one PNG of corrupted images.
+    `thumbnails` are PNG by example id, `samples` is one PNG of corrupted images, `recipe` the YAML without credentials.
     """
     from .report import figures, page
 
@@ -71,50 +60,22 @@ def write_report(
         class_names=["no", "yes"] if source.is_multilabel else list(source.class_names),
         thumbnails=thumbnails,
         samples=samples,
+        answers=_answers(source, analysis),
         notes=list(source.notes),
         provenance=dict(source.provenance),
+        missing=analysis.missing,
+        recipe=recipe,
     ).encode()
     source.storage.write_bytes(paths.REPORT, html)
     return {f"figures/{name}.png": data for name, data in drawn.items()} | {"report/index.html": html}
 
 
-def logged_metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
-    """What a tracker shows of each variant: on the first evaluation set, and over the common corruptions."""
-    summary = analysis.summary
-    first = summary[summary["evaluation_set"] == summary["evaluation_set"].iloc[0]]
-    metrics = {
-        row["variant_id"]: {
-            name: float(row[column])
-            for column, name in _LOGGED.items()
-            if column in row
-            and not np.isnan(row[column])
-            and not (row["variant_id"] == REFERENCE_ID and ("pie" in name or name in ("cie", "num_significant")))
-        }
-        for row in first.to_dict("records")
-    }
-    for row in _over_corruptions(analysis.corruption_errors).to_dict("records"):
-        figures = {"corrupted_top1": 1 - row["error_mean"], "mce": row["mce"], "relative_mce": row["relative_mce"]}
-        metrics.setdefault(row["variant_id"], {}).update(
-            {name: float(value) for name, value in figures.items() if not np.isnan(value)}
-        )
-    return metrics
+def _answers(source: PopulationSource, analysis: Analysis) -> pd.DataFrame | None:
+    """What every variant answers on the examples that moved in any, of the evaluation set that the page is about."""
+    from .report.rows import main_set
 
-
-def _over_corruptions(errors: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant: over the 15 that mCE is defined over, or over whatever corruptions there are."""
-    if errors.empty:
-        return errors
-    level = "common" if (errors["level"] == "common").any() else "all"
-    return errors[errors["level"] == level]
-
-
-def table_artifacts(analysis: Analysis) -> dict[str, bytes]:
-    """The tables that have rows, as CSV, which MLflow shows as tables.
-
-    Without the lists of sets that an example is a PIE in: they are for programs, and make the file many times larger.
-    """
-    return {
-        f"tables/{name}.csv": table.drop(columns="pie_sets", errors="ignore").to_csv(index=False).encode()
-        for name, table in analysis.tables.items()
-        if len(table)
-    }
+    if not len(analysis.pies):
+        return None
+    evaluation_set = main_set(analysis.summary)
+    moved = analysis.pies.loc[analysis.pies["evaluation_set"] == evaluation_set, "example_id"]
+    return answers_of(source, evaluation_set, moved.unique())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,12 +17,16 @@ from .console import ConsoleObserver, images_progress, print_plan
 from .data import Splits, load_splits, open_suites
 from .errors import DataError, StorageError, SweepError
 from .identity import MemberSpec, Plan
+from .live.keeper import ProgressKeeper
+from .live.publisher import ProgressPublisher, settle_progress
 from .prepared import PreparedImages
+from .progress import Observers
 from .recipe import dump_recipe, with_suites
-from .reporting import logged_metrics, table_artifacts, write_report
-from .store import Storage, hold_lease, paths, remove_leftovers
+from .reporting import write_report
+from .store import Storage, find_driver, hold_lease, paths, remove_leftovers
 from .study import Study, begin, design, is_begun
-from .tracking import SweepInfo, Tracker, TrackingOutcome, make_tracker
+from .tracked import best_networks, default_store, logged_metrics, sweep_info, table_artifacts
+from .tracking import Status, Tracker, TrackingOutcome, make_tracker
 
 SECONDS_FOR_THE_END = 10.0
 """A sweep that ends waits no longer for its storage to say how it ended."""
@@ -40,10 +42,10 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
     if is_begun(study) and not open_results(study.storage).missing:
         _complete(study, console, address, verbose)
         return study.storage
-    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)):
+    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)) as driver:
         remove_leftovers(study.storage)
         begin(study)
-        _complete(study, console, address, verbose)
+        _complete(study, console, address, verbose, driver=driver.who)
     return study.storage
 
 
@@ -65,14 +67,16 @@ def evaluate(recipe: Recipe, console: Console, *, address: str | None = None, ve
     """
     study = design(recipe)
     open_results(study.storage)
-    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)):
+    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)) as driver:
         remove_leftovers(study.storage)
         begin(study)
-        _complete(study, console, address, verbose, trains=False)
+        _complete(study, console, address, verbose, driver=driver.who, trains=False)
     return study.storage
 
 
-def _complete(study: Study, console: Console, address: str | None, verbose: bool, *, trains: bool = True) -> None:
+def _complete(
+    study: Study, console: Console, address: str | None, verbose: bool, *, driver: str = "", trains: bool = True
+) -> None:
     print_plan(console, study)
     results = reopen_results(study.storage, study.recipe)
     tracker = start_tracker(results)
@@ -80,12 +84,15 @@ def _complete(study: Study, console: Console, address: str | None, verbose: bool
         tracker.log_member(record)
     plan = results.plan if trains else _trained(results, console)
     missing = [spec for spec in plan.members if spec.member_id not in results.found.records]
+    keeper = ProgressKeeper(results.plan, results.found.records, driver=driver)
     if not missing:
+        settle_progress(study.storage, keeper)
         console.print(f"All {len(plan.members)} members are complete: nothing to {'train' if trains else 'predict'}.")
         _finish_tracking(tracker, results, console)
         return
     try:
-        _sweep_missing(study, plan, missing, console, tracker, address, verbose)
+        with ProgressPublisher(keeper, study.storage, tracker):
+            _sweep_missing(study, plan, missing, console, tracker, keeper, address, verbose)
     finally:
         # Where the storage failed the sweep, what is known of it must do.
         with suppress(StorageError):
@@ -116,6 +123,7 @@ def _sweep_missing(
     missing: Sequence[MemberSpec],
     console: Console,
     tracker: Tracker,
+    keeper: ProgressKeeper,
     address: str | None,
     verbose: bool,
 ) -> None:
@@ -127,16 +135,16 @@ def _sweep_missing(
         from .cluster.sweep import run_sweep
 
         check_fits(study.recipe.execution, is_private=is_private)
-        _prepare_images(study, console)
-        with ConsoleObserver(console, on_done=tracker.log_member) as observer:
-            outcome = run_sweep(study.recipe, plan, study.storage, missing, observer)
+        _prepare_images(study, console, keeper)
+        with ConsoleObserver(console, keeper, on_done=tracker.log_member) as observer:
+            outcome = run_sweep(study.recipe, plan, study.storage, missing, Observers(keeper, observer))
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.failed or outcome.unreachable:
         raise SweepError(_failures(plan, outcome.failed, outcome.unreachable))
 
 
-def _prepare_images(study: Study, console: Console) -> None:
+def _prepare_images(study: Study, console: Console, keeper: ProgressKeeper) -> None:
     """Make the images of evaluation sets that the storage lacks: once, for all members and sweeps."""
     sets = [images for suite in study.suites.values() for images in suite if not images.is_in_memory]
     if not sets:
@@ -147,7 +155,7 @@ def _prepare_images(study: Study, console: Console) -> None:
     prepared.remove_leftovers()
     missing = prepared.missing(sets)
     if missing:
-        with images_progress(console, sets, missing) as on_part:
+        with images_progress(console, sets, missing, keeper) as on_part:
             prepare_images(study.recipe, missing, on_part)
     else:
         console.print(f"The images of {len(sets)} further evaluation sets are there.")
@@ -178,20 +186,18 @@ def report(results: Results, analysis: Analysis, console: Console) -> dict[str, 
     except DataError as error:
         which = "pictures of corruptions" if thumbnails else "pictures"
         console.print(f"[yellow]The report has no {which}:[/] {escape(str(error))}")
-    return write_report(results, analysis, thumbnails, samples)
+    return write_report(results, analysis, thumbnails, samples, dump_recipe(results.recipe))
 
 
 def _thumbnails(splits: Splits, analysis: Analysis) -> dict[int, bytes]:
-    from .report import gallery, rows
-    from .report.pictures import encode_png
+    """Pictures by example id, of as many test images as the page has room for."""
+    from .report import cards, rows
+    from .report.pictures import thumbnails_within
 
-    wanted = gallery.pictured_examples(analysis.pies, rows.main_set(analysis.summary))
     images = splits.test
-    places = np.searchsorted(images.example_ids, wanted)
-    return {
-        int(example_id): encode_png(images.images[place].numpy())
-        for example_id, place in zip(wanted, places, strict=True)
-    }
+    place_of = {int(example_id): place for place, example_id in enumerate(images.example_ids)}
+    wanted = cards.picture_order(analysis.pies, rows.main_set(analysis.summary)).tolist()
+    return thumbnails_within(wanted, lambda example_id: images.images[place_of[example_id]].numpy())
 
 
 def _samples(results: Results, splits: Splits) -> bytes | None:
@@ -214,20 +220,9 @@ def _samples(results: Results, splits: Splits) -> bytes | None:
 
 
 def start_tracker(results: Results) -> Tracker:
-    """The recipe's tracker, told of the sweep; an sqlite file beside the sweeps serves where none is named."""
-    recipe = results.recipe
-    location = os.path.dirname(results.storage.uri) if results.storage.is_local else "."
-    tracker = make_tracker(recipe.execution.tracking, default_uri=f"sqlite:///{location}/mlflow.db")
-    tracker.start(
-        SweepInfo(
-            name=recipe.name,
-            sweep_id=results.plan.sweep_id,
-            params=_flatten(recipe.model_dump(mode="json", exclude={"execution"})),
-            recipe_text=dump_recipe(recipe),
-            num_members=len(results.plan.members),
-            results=results.storage.uri,
-        )
-    )
+    """The recipe's tracker, told of the sweep."""
+    tracker = make_tracker(results.recipe.execution.tracking, default_uri=default_store(results))
+    tracker.start(sweep_info(results))
     return tracker
 
 
@@ -242,20 +237,20 @@ def track(
         tracker.log_analysis({}, artifacts)
     else:
         tracker.log_analysis(logged_metrics(analysis), table_artifacts(analysis) | artifacts)
-    return _finish_tracking(tracker, results, console)
+    if getattr(results.recipe.execution.tracking, "log_models", "none") == "best":
+        for network in best_networks(results):
+            tracker.log_network(network)
+    driver = find_driver(results.storage)
+    return _finish_tracking(tracker, results, console, is_driven=driver is not None and driver.lives)
 
 
-def _finish_tracking(tracker: Tracker, results: Results, console: Console) -> TrackingOutcome:
+def _finish_tracking(
+    tracker: Tracker, results: Results, console: Console, *, is_driven: bool = False
+) -> TrackingOutcome:
+    """`is_driven`: the sweep goes on in another process, whose log this one only adds to."""
     num_done, num_members = len(results.found.records), len(results.plan.members)
-    outcome = tracker.finish("incomplete" if results.missing else "complete", f"{num_done} of {num_members} members")
+    status: Status = "incomplete" if results.missing else "complete"
+    outcome = tracker.finish("running" if is_driven else status, f"{num_done} of {num_members} members")
     if not outcome.ok:
         console.print(f"[yellow]{escape(outcome.message)}")
     return outcome
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """`training.epochs` -> `4`, for every leaf of a recipe."""
-    if isinstance(value, dict):
-        items = [(f"{prefix}.{key}" if prefix else str(key), part) for key, part in value.items()]
-        return {name: text for key, part in items for name, text in _flatten(part, key).items()}
-    return {prefix: str(value)}

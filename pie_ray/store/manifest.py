@@ -28,6 +28,9 @@ class Manifest(Config):
     """Of the images and labels, whatever path they came from."""
     num_classes: int
     class_names: tuple[str, ...] = ()
+    num_train: int | None = None
+    image_shape: tuple[int, ...] = ()
+    """Channels, height, width."""
     is_multilabel: bool = False
     """Whether the classes are attributes learned jointly, any number of which an example may have."""
     suites: dict[str, dict[str, int]]

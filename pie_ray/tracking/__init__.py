@@ -19,26 +19,51 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import MlflowTracking, NoTracking, Tracking
-from .contract import Status, SweepInfo, Tracker, TrackingOutcome
+from .connection import sqlite_file
+from .contract import (
+    NetworkFiles,
+    Status,
+    SweepInfo,
+    TrackedDataset,
+    TrackedNetwork,
+    TrackedVariant,
+    Tracker,
+    TrackingOutcome,
+)
 from .local import NoTracker, RecordingTracker
 from .mlflow_tracker import MlflowTracker
+from .pages import find_page, full_address
+from .server import LocalServer
 
 __all__ = [
     "TRACKERS",
+    "LocalServer",
     "MlflowTracker",
+    "NetworkFiles",
     "NoTracker",
     "RecordingTracker",
     "Status",
     "SweepInfo",
+    "TrackedDataset",
+    "TrackedNetwork",
+    "TrackedVariant",
     "Tracker",
     "TrackingOutcome",
+    "find_page",
+    "full_address",
     "make_tracker",
+    "sqlite_file",
+    "tracking_uri",
 ]
 
 
+def tracking_uri(config: MlflowTracking, default_uri: str) -> str:
+    """The recipe's store, else the environment's, else the default."""
+    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri
+
+
 def _make_mlflow_tracker(config: MlflowTracking, default_uri: str) -> Tracker:
-    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri
-    return MlflowTracker(uri, config.experiment)
+    return MlflowTracker(tracking_uri(config, default_uri), config.experiment)
 
 
 def _make_no_tracker(config: NoTracking, default_uri: str) -> Tracker:

@@ -21,6 +21,11 @@ _ENVIRONMENT = {
 }
 """Each only where the user has not set it: MLflow's own defaults wait for minutes on a server that is down."""
 
+_LOGIN = {
+    "UNAUTHENTICATED": "it asks for a user and a password, or refuses those in MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD",
+    "PERMISSION_DENIED": "its user (MLFLOW_TRACKING_USERNAME) may not write to this experiment",
+}
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 
 
@@ -75,14 +80,21 @@ def refusals_named(what: str) -> Iterator[None]:
         raise
 
 
-def sqlite_folder(uri: str) -> Path | None:
-    """The folder of an sqlite file; None for every other store."""
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an sqlite store; None for every other store."""
     path = uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(path).resolve().parent if uri.startswith("sqlite:///") and path else None
+    return Path(path).resolve() if uri.startswith("sqlite:///") and path else None
+
+
+def sqlite_folder(uri: str) -> Path | None:
+    file = sqlite_file(uri)
+    return None if file is None else file.parent
 
 
 def root_cause(error: BaseException) -> str:
     """One line that a person can use: `[Errno 111] Connection refused` rather than the six layers around it."""
+    if (login := _LOGIN.get(getattr(error, "error_code", ""))) is not None:
+        return login
     innermost = error
     while (cause := innermost.__cause__ or innermost.__context__) is not None:
         innermost = cause

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from ..progress import SweepProgress
 from ..records import MemberRecord
 
-Status = Literal["complete", "incomplete", "failed"]
+Status = Literal["running", "complete", "incomplete", "failed"]
+"""`running`: a driver is at work on the sweep elsewhere, and it will say how that ended."""
 
 VariantMetrics = Mapping[str, Mapping[str, float]]
 """Variant id -> name -> value."""
+
+
+@dataclass(frozen=True)
+class TrackedVariant:
+    """One compression setting of a sweep; without pruning and quantization it is the reference."""
+
+    variant_id: str
+    num_members: int
+    pruning: str | None = None
+    """Method and, where it is not a layer, scope: `magnitude`, `magnitude_global`."""
+    sparsity: float = 0.0
+    quantization: str | None = None
+    arithmetic: str | None = None
+    """How its members compute; None before the first is made."""
+
+
+@dataclass(frozen=True)
+class TrackedDataset:
+    """Images that a sweep trains or evaluates on."""
+
+    name: str
+    digest: str
+    """Fingerprint of images and labels."""
+    context: Literal["train", "test"]
+    source: str
+    """A path or an address, or what makes the images."""
+    num_examples: int | None = None
+    num_classes: int | None = None
+    image_shape: tuple[int, ...] = ()
+    """Channels, height, width."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +59,33 @@ class SweepInfo:
     num_members: int = 0
     results: str = "RESULTS"
     """Where the results lie; named in the command that completes the log later."""
+    variants: tuple[TrackedVariant, ...] = ()
+    """The reference first."""
+    datasets: tuple[TrackedDataset, ...] = ()
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """A trained network as files that `loader_module._load_pyfunc(folder)` makes a predictor of."""
+
+    loader_module: str
+    files: Mapping[str, bytes]
+    example: Any
+    """A few images as it takes them: a numpy array, uint8 [n, channels, height, width]."""
+    num_outputs: int
+    requirements: tuple[str, ...]
+    """What pip must install where it is loaded."""
+
+
+@dataclass(frozen=True)
+class TrackedNetwork:
+    """A variant's best member; `files` is called when they are needed, and may raise PieRayError."""
+
+    variant_id: str
+    member_id: str
+    seed: int
+    top1: float
+    files: Callable[[], NetworkFiles]
 
 
 @dataclass(frozen=True)
@@ -50,7 +109,13 @@ class Tracker(Protocol):
 
     def log_member(self, record: MemberRecord) -> None: ...
 
+    def log_progress(self, progress: SweepProgress) -> None:
+        """Show how far the sweep is; only the latest counts."""
+
     def log_analysis(self, metrics: VariantMetrics, artifacts: Mapping[str, bytes]) -> None:
         """Log a handful of figures a variant, and files by the path they get; what is there already is replaced."""
+
+    def log_network(self, network: TrackedNetwork) -> None:
+        """Keep a variant's best member where others can load it."""
 
     def finish(self, status: Status, message: str) -> TrackingOutcome: ...

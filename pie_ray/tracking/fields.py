@@ -1,20 +1,33 @@
-"""How our words read in MLflow: names, values and the description of a sweep."""
+"""How our words read in MLflow: names and values."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
+from ..progress import SweepProgress
 from ..records import MemberRecord
-from .contract import SweepInfo, VariantMetrics
+from .contract import TrackedVariant
 
 _MAX_VALUE_LENGTH = 500
 _MAX_SETS = 20
 
 NUM_SETS = "num_evaluation_sets"
+
+_CURVES = (
+    "top1",
+    "pie_fraction",
+    "half_pie_fraction",
+    "cie_u",
+    "ece",
+    "worst_class_change",
+    "corrupted_top1",
+    "mce",
+)
+"""Figures that are drawn by sparsity."""
 
 
 def metric_name(text: str) -> str:
@@ -24,6 +37,16 @@ def metric_name(text: str) -> str:
 
 def clip(value: str) -> str:
     return value if len(value) <= _MAX_VALUE_LENGTH else value[: _MAX_VALUE_LENGTH - 1] + "…"
+
+
+def variant_params(variant: TrackedVariant) -> dict[str, str]:
+    params = {
+        "variant_id": variant.variant_id,
+        "pruning": variant.pruning or "none",
+        "sparsity": f"{variant.sparsity:g}",
+        "quantization": variant.quantization or "none",
+    }
+    return params | ({"arithmetic": variant.arithmetic} if variant.arithmetic else {})
 
 
 def member_params(record: MemberRecord) -> dict[str, str]:
@@ -49,35 +72,45 @@ def member_metrics(record: MemberRecord) -> dict[str, float]:
         "evaluate_seconds": record.evaluate_seconds,
     }
     measured = {"train_seconds": record.train_seconds, "train_loss": record.train_loss}
-    return _finite(metrics | {name: value for name, value in measured.items() if value is not None})
+    return finite(metrics | {name: value for name, value in measured.items() if value is not None})
 
 
-def analysis_metrics(metrics: VariantMetrics) -> dict[str, float]:
-    """`{"magnitude-0.90": {"top1": .9}}` becomes `{"top1.magnitude-0.90": .9}`."""
-    return _finite(
-        {
-            f"{metric_name(name)}.{metric_name(variant_id)}": float(value)
-            for variant_id, values in metrics.items()
-            for name, value in values.items()
-        }
-    )
+def progress_metrics(progress: SweepProgress) -> dict[str, float]:
+    cluster = progress.cluster
+    figures = {
+        "num_done": progress.num_done,
+        "num_failed": progress.num_failed,
+        "members_per_hour": progress.members_per_hour,
+        "seconds_left": progress.seconds_left,
+        "cpus_used": None if cluster is None else cluster.cpus_used,
+    }
+    return finite({f"progress/{name}": float(value) for name, value in figures.items() if value is not None})
 
 
-def describe(sweep: SweepInfo, logged_params: Mapping[str, str]) -> str:
-    """The text that stands on the sweep's page, in Markdown."""
-    text = (
-        f"A population study by pie_ray: {sweep.num_members:,} networks, each a child `<variant>/seed-<n>` of this "
-        "entry. The metrics here compare variants (`<metric>.<variant>`); recipe, tables and report are its artifacts."
-    )
-    changed = [
-        f"`{key}`: {logged_params[key]} → {clip(value)}"
-        for key, value in sweep.params.items()
-        if logged_params.get(key, clip(value)) != clip(value)
-    ]
-    if changed:
-        # MLflow never changes a parameter, so a recipe that grew would be shown as it first was
-        text += "\n\nChanged since the first start: " + "; ".join(changed[:20]) + "."
-    return text
+def curves(
+    variants: Iterable[TrackedVariant], figures: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[int, float]]:
+    """`by_sparsity/<pruning>/<figure>` -> sparsity in percent -> value, of populations that are complete.
+
+    Of each way to prune; what is quantized the same way and not pruned stands at 0.
+    """
+    variants = [variant for variant in variants if _is_complete(variant, figures)]
+    unpruned = {variant.quantization: variant for variant in variants if variant.pruning is None}
+    drawn: dict[str, dict[int, float]] = defaultdict(dict)
+    for variant in variants:
+        if variant.pruning is None:
+            continue
+        family = "+".join(filter(None, (variant.pruning, variant.quantization)))
+        for point in filter(None, (unpruned.get(variant.quantization), variant)):
+            for name in _CURVES:
+                if name in figures[point.variant_id]:
+                    curve = drawn[f"by_sparsity/{metric_name(family)}/{name}"]
+                    curve[round(100 * point.sparsity)] = figures[point.variant_id][name]
+    return dict(drawn)
+
+
+def _is_complete(variant: TrackedVariant, figures: Mapping[str, Mapping[str, float]]) -> bool:
+    return figures.get(variant.variant_id, {}).get("num_members") == variant.num_members
 
 
 def _few_sets(top1: Mapping[str, float]) -> Mapping[str, float]:
@@ -90,6 +123,6 @@ def _few_sets(top1: Mapping[str, float]) -> Mapping[str, float]:
     return {suite: fmean(values) for suite, values in suites.items()}
 
 
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
     """Without what was not measured; MLflow would store an infinity as the largest double."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
+from ..progress import SweepProgress
 from ..records import MemberRecord
-from .contract import Status, SweepInfo, TrackingOutcome, VariantMetrics
+from .contract import Status, SweepInfo, TrackedNetwork, TrackingOutcome, VariantMetrics
 
 
 @final
@@ -19,7 +20,13 @@ class NoTracker:
     def log_member(self, record: MemberRecord) -> None:
         pass
 
+    def log_progress(self, progress: SweepProgress) -> None:
+        pass
+
     def log_analysis(self, metrics: VariantMetrics, artifacts: Mapping[str, bytes]) -> None:
+        pass
+
+    def log_network(self, network: TrackedNetwork) -> None:
         pass
 
     def finish(self, status: Status, message: str) -> TrackingOutcome:
@@ -34,6 +41,8 @@ class RecordingTracker:
         self.calls: list[str] = []
         self.sweep: SweepInfo | None = None
         self.members: list[MemberRecord] = []
+        self.progress: list[SweepProgress] = []
+        self.networks: list[TrackedNetwork] = []
         self.metrics: dict[str, dict[str, float]] = {}
         self.artifacts: dict[str, bytes] = {}
         self.status: Status | None = None
@@ -47,10 +56,18 @@ class RecordingTracker:
         self.calls.append(f"log_member {record.member_id}")
         self.members.append(record)
 
+    def log_progress(self, progress: SweepProgress) -> None:
+        self.calls.append(f"log_progress {progress.num_done}")
+        self.progress.append(progress)
+
     def log_analysis(self, metrics: VariantMetrics, artifacts: Mapping[str, bytes]) -> None:
         self.calls.append("log_analysis")
         self.metrics = {variant_id: dict(values) for variant_id, values in metrics.items()}
         self.artifacts = dict(artifacts)
+
+    def log_network(self, network: TrackedNetwork) -> None:
+        self.calls.append(f"log_network {network.variant_id}")
+        self.networks.append(network)
 
     def finish(self, status: Status, message: str) -> TrackingOutcome:
         self.calls.append(f"finish {status}")

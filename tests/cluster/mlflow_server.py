@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,24 @@ START_SECONDS = 120
 
 
 class MlflowServer:
-    def __init__(self, folder: Path) -> None:
+    """`options` and `variables` are further ones of the command line and the environment."""
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.variables = dict(variables or {})
         port = LocalNetwork().free_port()
         self.uri = f"http://127.0.0.1:{port}"
         self.command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/mlflow",
+            *options,
         ]  # fmt: skip
 
     def start(self) -> None:
         """It answers when this returns."""
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         environment.pop("MLFLOW_TRACKING_URI", None)
+        environment |= self.variables
         with (self.folder / "mlflow.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
@@ -54,7 +59,7 @@ class MlflowServer:
     def num_logged(self) -> Counter[str]:
         """How many finished entries each member has, by member id."""
         runs = (run for run in self._runs() if run.info.status == "FINISHED")
-        return Counter(run.data.tags["pie_ray.member_id"] for run in runs if "mlflow.parentRunId" in run.data.tags)
+        return Counter(run.data.tags["pie_ray.member_id"] for run in runs if "pie_ray.member_id" in run.data.tags)
 
     def _runs(self) -> list[Any]:
         client = connect(self.uri)
@@ -70,8 +75,10 @@ class MlflowServer:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[MlflowServer]:
-    server = MlflowServer(folder)
+def mlflow_server(
+    folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> Iterator[MlflowServer]:
+    server = MlflowServer(folder, options, variables)
     try:
         server.start()
         yield server

@@ -1,0 +1,82 @@
+"""Names, values and descriptions as MLflow has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pie_ray.progress import Failure, SweepProgress
+from pie_ray.tracked import _FIGURES
+from pie_ray.tracking import TrackedVariant
+from pie_ray.tracking.connection import sqlite_file
+from pie_ray.tracking.fields import curves, member_metrics, metric_name
+from pie_ray.tracking.notes import MEANINGS, progress_text, sweep_note
+from tests.tracking.logged import make_record, make_sweep
+
+
+def test_names_fit_mlflow() -> None:
+    assert metric_name("magnitude-0.90+static_int8") == "magnitude-0.90__static_int8"
+    assert metric_name("corruption/fog/3") == "corruption/fog/3"
+    assert metric_name("größe%") == "größe_"
+
+
+def test_many_evaluation_sets_become_the_mean_of_each_suite() -> None:
+    top1 = {f"corruption/{number}": number / 100 for number in range(41)} | {"test": 0.9}
+    metrics = member_metrics(make_record(0, top1=top1, train_seconds=None))
+    assert {name: value for name, value in metrics.items() if name.startswith("top1")} == {
+        "top1.corruption": pytest.approx(0.2),
+        "top1.test": 0.9,
+    }
+    assert "train_seconds" not in metrics
+
+
+def test_each_way_to_prune_has_a_curve_that_begins_at_what_is_not_pruned() -> None:
+    variants = [
+        TrackedVariant("dense", 2),
+        TrackedVariant("static_int8", 2, quantization="static_int8"),
+        TrackedVariant("magnitude-0.50", 2, "magnitude", 0.5),
+        TrackedVariant("magnitude-0.995", 2, "magnitude", 0.995),
+        TrackedVariant("magnitude_global-0.50", 2, "magnitude_global", 0.5),
+        TrackedVariant("magnitude-0.50+static_int8", 2, "magnitude", 0.5, "static_int8"),
+        TrackedVariant("magnitude-0.70", 2, "magnitude", 0.7),
+    ]
+    figures = {
+        variant.variant_id: {"top1": place / 10, "num_members": 2.0, "num_pies": 1.0}
+        for place, variant in enumerate(variants)
+    }
+    # a population that is not complete yet
+    figures["magnitude-0.70"]["num_members"] = 1.0
+    assert curves(variants, figures) == {
+        "by_sparsity/magnitude/top1": {0: 0.0, 50: 0.2, 100: 0.3},
+        "by_sparsity/magnitude_global/top1": {0: 0.0, 50: 0.4},
+        "by_sparsity/magnitude__static_int8/top1": {0: 0.1, 50: 0.5},
+    }
+
+
+def test_every_figure_that_is_logged_has_a_meaning() -> None:
+    further = {"top1_change", "worst_class_change", "corrupted_top1", "mce", "relative_mce"}
+    assert set(_FIGURES.values()) | further == set(MEANINGS)
+
+
+def test_what_a_program_said_is_no_markdown() -> None:
+    reason = "`<img src=x onerror=alert(1)>` [link](javascript:alert(1))\nTraceback"
+    failure = Failure(variant_id="dense", seed=0, reason=reason, at="", is_final=False)
+    progress = SweepProgress(
+        state="running", started_at="", updated_at="", num_members=2, failures=(failure,), note="it `waits`"
+    )
+    lines = progress_text(progress).splitlines()
+    assert lines[0] == "**Running.** 0 of 2 members"
+    assert "`it 'waits'`" in lines
+    assert lines[-1] == "- dense seed 0: `'<img src=x onerror=alert(1)>' [link](javascript:alert(1))`"
+
+
+def test_a_sweep_without_analysis_has_no_table() -> None:
+    note = sweep_note(make_sweep(), "**Running.**", {}, {"dense": {}}, {"variants": "#v", "report": "#r"})
+    assert (
+        note.startswith("[Variants as a table](#v) · [Report](#r)\n\n**Running.**\n\n**digits** is")
+        and "|---|" not in note
+    )
+
+
+def test_the_file_of_an_sqlite_store() -> None:
+    assert str(sqlite_file("sqlite:////data/mlflow.db?timeout=5")) == "/data/mlflow.db"
+    assert sqlite_file("http://127.0.0.1:5000") is None and sqlite_file("postgresql://host/db") is None
