@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pie_ray.config import Recipe
 from pie_ray.identity import MemberSpec, Plan, make_plan
+from pie_ray.progress import ClusterUse
 from pie_ray.recipe import parse_recipe
 from pie_ray.records import MemberRecord
 from pie_ray.store import ParquetSink, Sink, Storage, prediction_batch
@@ -98,6 +99,8 @@ class Stopwatch:
         sys.exit(f"a member failed: {reason}")
 
     def waiting(self, reason: str) -> None: ...
+
+    def cluster_used(self, use: ClusterUse) -> None: ...
 
 
 def measure_sweep(num_nodes: int, seconds: float) -> str:

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from .analysis import Analysis
 from .identity import REFERENCE_ID, MemberSpec, Plan
-from .progress import Estimate, clock
+from .live.keeper import ProgressKeeper
+from .progress import ClusterUse, clock
 from .records import MemberRecord
 from .report.robustness import by_variant, most_changed, natural_rows, set_name
 from .store import Storage, paths
@@ -35,10 +36,19 @@ SECONDS_BETWEEN_LINES = 2.0
 
 @final
 class ConsoleObserver:
-    """Live bars by variant on a terminal, plain lines elsewhere; `on_done` hears of each finished member first."""
+    """Live bars by variant on a terminal, plain lines elsewhere; `on_done` hears of each finished member first.
 
-    def __init__(self, console: Console, on_done: Callable[[MemberRecord], None] = lambda record: None) -> None:
+    Times are those of `keeper`, which must hear of everything before.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        keeper: ProgressKeeper,
+        on_done: Callable[[MemberRecord], None] = lambda record: None,
+    ) -> None:
         self.console = console
+        self.keeper = keeper
         self.on_done = on_done
         self.progress = Progress(
             TextColumn("  {task.description}"),
@@ -50,8 +60,6 @@ class ConsoleObserver:
             refresh_per_second=4,
         )
         self.bars: dict[str, TaskID] = {}
-        self.started_at: dict[str, float] = {}
-        self.estimate = Estimate(0, 0)
         self.num_total = self.num_done = 0
         self.lines = _Lines(console)
 
@@ -66,8 +74,6 @@ class ConsoleObserver:
     def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
         num_missing = Counter(spec.variant_id for spec in missing)
         self.num_total, self.num_done = len(plan.members), len(plan.members) - len(missing)
-        num_derived = sum(spec.parent_id is not None for spec in missing)
-        self.estimate = Estimate(len(missing) - num_derived, num_derived)
         if self.num_done:
             self.console.print(f"{self.num_done} of {self.num_total} members are complete; {len(missing)} to do.")
         width = max(len(variant.variant_id) for variant in plan.variants)
@@ -85,48 +91,45 @@ class ConsoleObserver:
         self.progress.start()
 
     def started(self, spec: MemberSpec) -> None:
-        self.started_at[spec.member_id] = time.monotonic()
-        self.estimate.num_slots = max(self.estimate.num_slots, len(self.started_at))
-        if self.estimate.seconds_left() is None:
+        if self.keeper.progress.seconds_left is None:
             self.progress.update(self.bars["all"], note="first members are training")
 
     def done(self, spec: MemberSpec, record: MemberRecord) -> None:
         self.on_done(record)
-        seconds = time.monotonic() - self.started_at.pop(spec.member_id, time.monotonic())
-        self.estimate.add(spec, seconds)
         self.num_done += 1
         left = self._left()
         self.progress.advance(self.bars[spec.variant_id])
         self.progress.update(self.bars["all"], advance=1, note=left)
         top1 = ", ".join(f"top-1 {value:.4f}" for value in list(record.top1.values())[:1])
         self.lines.say(
-            f"[{self.num_done}/{self.num_total}] {spec.variant_id} seed {spec.seed}: {top1}, {clock(seconds)}; {left}",
+            f"[{self.num_done}/{self.num_total}] {spec.variant_id} seed {spec.seed}: {top1}, "
+            f"{clock(self.keeper.last_seconds)}; {left}",
             force=self.num_done == self.num_total,
         )
 
     def retried(self, spec: MemberSpec, reason: str) -> None:
-        self.started_at.pop(spec.member_id, None)
         self.console.print(f"[yellow]tried again:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
 
     def failed(self, spec: MemberSpec, reason: str) -> None:
-        self.started_at.pop(spec.member_id, None)
-        self.estimate.drop(spec)
         self.progress.update(self.bars[spec.variant_id], note="[red]a member failed")
         self.console.print(f"[red]failed:[/] {spec.variant_id} seed {spec.seed}: {escape(reason)}")
 
     def waiting(self, reason: str) -> None:
         self.console.print(f"[yellow]waiting:[/] {escape(reason)}", soft_wrap=True)
 
+    def cluster_used(self, use: ClusterUse) -> None:
+        """Not shown here: `pie-ray status` has it."""
+
     def _left(self) -> str:
         if self.num_done == self.num_total:
             return "done"
-        seconds = self.estimate.seconds_left()
+        seconds = self.keeper.progress.seconds_left
         return "" if seconds is None else f"about {clock(seconds)} left"
 
 
 @contextmanager
 def images_progress(
-    console: Console, sets: Sequence[EvaluationImages], missing: Sequence[Part]
+    console: Console, sets: Sequence[EvaluationImages], missing: Sequence[Part], keeper: ProgressKeeper
 ) -> Iterator[Callable[[Part], None]]:
     """Says that evaluation sets' images are made, how far they are and how long it will take."""
     num_images = sum(part.stop - part.start for part in missing)
@@ -142,10 +145,12 @@ def images_progress(
         TextColumn("[dim]{task.fields[note]}"), console=console, disable=not console.is_terminal,
     ) as progress:  # fmt: skip
         bar = progress.add_task("images", total=num_images, note="starting workers")
+        keeper.images(0, num_images)
 
         def on_part(part: Part) -> None:
             nonlocal num_done
             num_done += part.stop - part.start
+            keeper.images(num_done, num_images)
             left = (time.monotonic() - started) * (num_images / num_done - 1)
             note = f"about {clock(left)} left" if num_done < num_images else "done"
             progress.update(bar, completed=num_done, note=note)

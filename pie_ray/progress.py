@@ -2,12 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, final
 
+from .config import Config
 from .identity import MemberSpec, Plan
 from .records import MemberRecord
+
+State = Literal["running", "complete", "incomplete", "failed", "stopped"]
+
+
+class VariantProgress(Config):
+    """How far one population is."""
+
+    num_members: int
+    num_done: int = 0
+    num_failed: int = 0
+
+
+def variants_progress(plan: Plan, complete: Collection[str]) -> dict[str, VariantProgress]:
+    """By variant id, where `complete` has the ids of the members that are done."""
+    populations = {variant.variant_id: plan.population(variant.variant_id) for variant in plan.variants}
+    return {
+        variant_id: VariantProgress(
+            num_members=len(members), num_done=sum(spec.member_id in complete for spec in members)
+        )
+        for variant_id, members in populations.items()
+    }
+
+
+class Failure(Config):
+    """A member's attempt that failed; `is_final` where it is not tried again."""
+
+    variant_id: str
+    seed: int
+    reason: str
+    at: str
+    is_final: bool
+
+
+class ClusterUse(Config):
+    """What a cluster has and how much of it is taken."""
+
+    num_nodes: int
+    cpus: float
+    cpus_used: float
+    gpus: float = 0.0
+    gpus_used: float = 0.0
+
+
+class ImagesProgress(Config):
+    """How far the images of evaluation sets are, which are made before the members."""
+
+    num_images: int
+    num_done: int = 0
+
+
+class SweepProgress(Config):
+    """How far a sweep is; what its driver writes down while it works. Times are ISO 8601 in UTC."""
+
+    state: State
+    started_at: str
+    """When this driver began; what was complete before counts as done."""
+    updated_at: str
+    driver: str = ""
+    """Who drives or drove: user, machine, process, job."""
+    note: str = ""
+    """What the sweep waits for, or why it ended."""
+    num_members: int
+    num_done: int = 0
+    num_running: int = 0
+    num_failed: int = 0
+    """Members given up, and those derived from them."""
+    num_retried: int = 0
+    """Attempts that failed and were followed by another."""
+    variants: dict[str, VariantProgress] = {}
+    images: ImagesProgress | None = None
+    """None where none are being made."""
+    failures: tuple[Failure, ...] = ()
+    """The latest, oldest first."""
+    members_per_hour: float | None = None
+    """Since the driver's first member began; None until one is done."""
+    seconds_left: float | None = None
+    cluster: ClusterUse | None = None
 
 
 class Observer(Protocol):
@@ -24,6 +102,44 @@ class Observer(Protocol):
     def failed(self, spec: MemberSpec, reason: str) -> None: ...
 
     def waiting(self, reason: str) -> None: ...
+
+    def cluster_used(self, use: ClusterUse) -> None: ...
+
+
+@final
+class Observers:
+    """Several observers as one, told in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
+
+    def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
+        for observer in self.observers:
+            observer.planned(plan, missing)
+
+    def started(self, spec: MemberSpec) -> None:
+        for observer in self.observers:
+            observer.started(spec)
+
+    def done(self, spec: MemberSpec, record: MemberRecord) -> None:
+        for observer in self.observers:
+            observer.done(spec, record)
+
+    def retried(self, spec: MemberSpec, reason: str) -> None:
+        for observer in self.observers:
+            observer.retried(spec, reason)
+
+    def failed(self, spec: MemberSpec, reason: str) -> None:
+        for observer in self.observers:
+            observer.failed(spec, reason)
+
+    def waiting(self, reason: str) -> None:
+        for observer in self.observers:
+            observer.waiting(reason)
+
+    def cluster_used(self, use: ClusterUse) -> None:
+        for observer in self.observers:
+            observer.cluster_used(use)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -12,6 +13,8 @@ from rich.console import Console
 from pie_ray.analysis import Analysis
 from pie_ray.console import ConsoleObserver, natural_table, print_tables, robustness_table, summary_table
 from pie_ray.identity import make_plan
+from pie_ray.live.keeper import ProgressKeeper
+from pie_ray.progress import Observers
 from pie_ray.records import MemberRecord
 from pie_ray.report.robustness import by_variant, natural_rows
 
@@ -40,10 +43,17 @@ def record(spec):
 def shown(plan, *, terminal, events):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, color_system=None)
-    with ConsoleObserver(console) as observer:
+    with watching(console, plan, ()) as observer:
         observer.planned(plan, plan.members)
         events(observer)
     return out.getvalue()
+
+
+@contextmanager
+def watching(console, plan, done):
+    keeper = ProgressKeeper(plan, done)
+    with ConsoleObserver(console, keeper) as observer:
+        yield Observers(keeper, observer)
 
 
 def complete_all(plan):
@@ -84,7 +94,8 @@ def test_failures_and_retries_are_told_with_their_reason(plan):
 
 def test_members_that_were_complete_before_are_counted(plan):
     out = io.StringIO()
-    with ConsoleObserver(Console(file=out, width=100)) as observer:
+    done = [spec.member_id for spec in plan.members[:4]]
+    with watching(Console(file=out, width=100), plan, done) as observer:
         observer.planned(plan, plan.members[4:])
         observer.started(plan.members[4])
         observer.done(plan.members[4], record(plan.members[4]))

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..config import Execution
 from ..errors import InputError
+from ..progress import ClusterUse
 
 HEAD = "node:__internal_head__"
 """The resource by which Ray marks the head node."""
@@ -30,6 +31,9 @@ ANSWER_SECONDS = 60
 
 PATIENCE_SECONDS = 60
 """How long a sweep may be without a running member before it says what it waits for."""
+
+SECONDS_BETWEEN_COUNTS = 10
+"""How often a sweep asks how much of its cluster is taken."""
 
 _UNSEEN = re.compile(r"node:|memory$|object_store_memory$|bundle|.*_group_")
 
@@ -154,6 +158,34 @@ class WaitNotice(Callback):
                 f"no member runs for {self.patience_seconds:g} s now, each needs a node with {_listed(self.asked)} "
                 "free; `ray status` on the cluster says what its autoscaler does"
             )
+
+
+class UseNotice(Callback):
+    """Tells now and then how much of the cluster is taken."""
+
+    def __init__(self, tell: Callable[[ClusterUse], None]) -> None:
+        self.tell, self.last = tell, -math.inf
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As above.
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_COUNTS:
+            self.tell(cluster_use())
+            self.last = time.monotonic()
+
+
+def cluster_use() -> ClusterUse:
+    """What the cluster has now, and what tasks, actors and members waiting for their start have taken of it."""
+    has, free = ray.cluster_resources(), ray.available_resources()
+    return ClusterUse(
+        num_nodes=sum(node["Alive"] for node in ray.nodes()),
+        cpus=has.get("CPU", 0.0),
+        cpus_used=has.get("CPU", 0.0) - free.get("CPU", 0.0),
+        gpus=has.get("GPU", 0.0),
+        gpus_used=has.get("GPU", 0.0) - free.get("GPU", 0.0),
+    )
 
 
 # --------------------------------------------------------------------------------------------- the autoscaler

@@ -18,7 +18,7 @@ from ..identity import MemberSpec, Plan
 from ..progress import Observer
 from ..records import MemberRecord
 from ..store import Storage
-from .capacity import WaitNotice
+from .capacity import UseNotice, WaitNotice
 from .searcher import PlanSearcher
 from .sink import start_writers
 from .trainable import MemberTrainable, Shared
@@ -74,7 +74,11 @@ def run_sweep(
                 failure_config=tune.FailureConfig(max_failures=execution.max_retries),
                 # A member keeps its own checkpoint; Tune has none to make.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_ObserverCallback(plan, observer, outcome), WaitNotice(execution, observer.waiting)],
+                callbacks=[
+                    _ObserverCallback(plan, observer, outcome),
+                    WaitNotice(execution, observer.waiting),
+                    UseNotice(observer.cluster_used),
+                ],
             ),
         )
         tuner.fit()

@@ -1,8 +1,9 @@
-"""The commands over a cluster's job server: submit, status, logs, stop."""
+"""The commands over a cluster's job server: submit, logs, stop, and the jobs that `status` lists."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..cluster.jobs import Job, JobServer
+    from ..progress import SweepProgress
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -24,8 +26,6 @@ def add_job_commands(commands: Any) -> None:
     add_recipe_options(submit)
     submit.add_argument("--working-dir", metavar="DIR", help="folder to send along, with the modules a recipe names")
     submit.add_argument("--follow", action="store_true", help="print the job's log; exit with the job's outcome")
-    status = _add(commands, "status", _status, "list the jobs that were submitted to a cluster")
-    status.add_argument("name", nargs="?", help="a sweep's name or a submission id; without one, all")
     logs = _add(commands, "logs", _logs, "print a job's log")
     logs.add_argument("name", help="a submission id, or a sweep's name for its latest job")
     logs.add_argument("--follow", action="store_true", help="go on until the job ends; exit with its outcome")
@@ -35,11 +35,15 @@ def add_job_commands(commands: Any) -> None:
 
 def _add(commands: Any, name: str, function: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    add_address_option(command)
+    command.set_defaults(command=function)
+    return command
+
+
+def add_address_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--address", metavar="URL", help="the cluster's dashboard, http://HOST:8265; else RAY_API_SERVER_ADDRESS"
     )
-    command.set_defaults(command=function)
-    return command
 
 
 def _submit(options: argparse.Namespace, console: Console) -> int | None:
@@ -65,12 +69,14 @@ def _submit(options: argparse.Namespace, console: Console) -> int | None:
         )
     if options.follow:
         return _follow(options, console, server, submission_id)
+    _say(console, f"  status   pie-ray status {shlex.quote(results)} --watch")
     _say(console, f"  log      {_command(options, 'logs', recipe.name)} --follow")
     _say(console, f"  stop     {_command(options, 'stop', recipe.name)}")
     return None
 
 
-def _status(options: argparse.Namespace, console: Console) -> None:
+def list_jobs(options: argparse.Namespace, console: Console) -> None:
+    """The jobs that `options.name` names, or all."""
     server = _server(options)
     jobs = server.jobs() if options.name is None else server.named(options.name)
     if not jobs:
@@ -132,6 +138,7 @@ def _table(jobs: list[Job]) -> Any:
     from rich import box
     from rich.table import Table
 
+    from ..live.status import progress_of
     from ..progress import clock
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
@@ -139,11 +146,31 @@ def _table(jobs: list[Job]) -> Any:
     table.add_column("state", no_wrap=True)
     table.add_column("submitted", no_wrap=True)
     table.add_column("took", no_wrap=True, justify="right")
+    told = progress_of([job.results for job in jobs if job.state == "running"])
+    if told:
+        table.add_column("members", no_wrap=True)
     table.add_column("results", overflow="fold")
     for job in jobs:
         state = f"[{_COLORS.get(job.state, 'dim')}]{job.state}[/]"
-        table.add_row(job.submission_id, state, f"{job.started_at:%d %b %H:%M}", clock(job.seconds), job.results)
+        members = [_members(told.get(job.results))] if told else []
+        table.add_row(
+            job.submission_id, state, f"{job.started_at:%d %b %H:%M}", clock(job.seconds), *members, job.results
+        )
     return table
+
+
+def _members(progress: SweepProgress | None) -> str:
+    """`12/24, 1 failed, 3 min 20 s left`"""
+    from ..progress import clock
+
+    if progress is None:
+        return ""
+    parts = [f"{progress.num_done}/{progress.num_members}"]
+    if progress.num_failed:
+        parts.append(f"[red]{progress.num_failed} failed[/]")
+    if progress.seconds_left is not None:
+        parts.append(f"{clock(progress.seconds_left)} left")
+    return ", ".join(parts)
 
 
 def _ended(job: Job) -> str:

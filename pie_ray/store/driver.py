@@ -35,8 +35,12 @@ class Driver(Config):
     """Ids of drivers that were taken for dead; one that was not stops when it finds itself here."""
 
     def __str__(self) -> str:
+        return f"{self.who}, since {self.since}"
+
+    @property
+    def who(self) -> str:
         job = f", job {self.submission_id}" if self.submission_id else ""
-        return f"{self.user} on {self.host}, process {self.pid}{job}, since {self.since}"
+        return f"{self.user} on {self.host}, process {self.pid}{job}"
 
     def is_alive(self) -> bool | None:
         """None where this machine cannot know."""

@@ -42,16 +42,19 @@ Say = Callable[[str], object]
 
 
 @contextmanager
-def hold_lease(storage: Storage, say: Say, stop: Callable[[], object] | None = None) -> Iterator[None]:
+def hold_lease(storage: Storage, say: Say, stop: Callable[[], object] | None = None) -> Iterator[Driver]:
     """Be the storage's one driver for the `with` block; `say` hears of a wait for one that may be dead.
+
+    Gives who this driver is.
 
     Raises StoreError where another driver lives. Where another takes over meanwhile, because this one was taken for
     dead, `stop` is called (without one: Ctrl-C in the main thread) and the block ends with a StoreError.
     """
-    keeper = _Keeper(storage, _take(storage, say), stop or _interrupt)
+    lease = _take(storage, say)
+    keeper = _Keeper(storage, lease, stop or _interrupt)
     keeper.start()
     try:
-        yield
+        yield lease
     except KeyboardInterrupt:
         if keeper.loss is None:
             raise
@@ -72,6 +75,34 @@ class _Other:
     driver: Driver
     renewed: float
     age: float
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A driver whose lease lies in a storage, as an onlooker sees it."""
+
+    driver: Driver
+    lives: bool
+    seconds_since: float
+    """Since it renewed its lease, by this machine's clock."""
+
+
+def find_driver(storage: Storage) -> Sighting | None:
+    """Who drives the storage's sweep; the last that did where it ended without a word; None where nobody is known.
+
+    For an onlooker, who writes nothing and waits for nothing: a driver elsewhere is taken for dead once its lease
+    has expired.
+    """
+    found = []
+    for path, renewed in storage.list_times(paths.DRIVERS).items():
+        if path.endswith(".json"):
+            # Gone since it was listed, or no driver's.
+            with suppress(FileNotFoundError, StoreError):
+                driver, age = _read(storage, path), max(0.0, time.time() - renewed)
+                lives = driver.is_alive()
+                found.append(Sighting(driver, age <= EXPIRY_SECONDS if lives is None else lives, age))
+    driving = [sighting for sighting in found if sighting.driver.state == "driving"]
+    return max(driving, key=lambda sighting: (sighting.lives, -sighting.seconds_since), default=None)
 
 
 def _others(storage: Storage, own: Driver) -> list[_Other]:

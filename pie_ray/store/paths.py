@@ -6,6 +6,7 @@
     checkpoints/<variant_id>/<seed>.safetensors
     predictions/<suite>/<variant_id>/<seed>.parquet
     members/<variant_id>/<seed>.json                      a MemberRecord, written last
+    progress.json                                         a SweepProgress, rewritten by the driver
     drivers/<id>.json                                     who drives the sweep, while it runs (see `lease`)
     analysis/<table>.parquet  analysis/figures/<name>.png
     report/index.html
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
+PROGRESS = "progress.json"
 REPORT = "report/index.html"
 
 CHECKPOINTS = "checkpoints"

@@ -17,7 +17,7 @@ from pie_ray.cluster.sink import ActorSink, WriterLostError, start_writers
 from pie_ray.errors import PieRayError
 from pie_ray.identity import make_plan
 from pie_ray.recipe import parse_recipe
-from pie_ray.store import ParquetSink, Storage, paths, prediction_batch
+from pie_ray.store import ParquetSink, Storage, paths, prediction_batch, read_progress
 from tests.cluster.faults import FAULTS, NUM_MEMBERS, Snapshot, commit, leave_alone, toll
 from tests.cluster.networks import moody, refuses
 
@@ -162,6 +162,16 @@ def test_members_that_keep_failing_are_named_while_the_others_finish(start_sweep
     assert sweep.output.count("tried again") == len(refusing)
     assert "RuntimeError: this network refuses to train" in sweep.output
     assert "Traceback" not in sweep.output
+    told = read_progress(sweep.results)
+    assert (told.state, told.num_done, told.num_failed) == ("failed", len(plan.members) - len(failing), len(failing))
+    assert told.num_retried == len(refusing)
+    given_up = {(failure.variant_id, failure.seed): failure.reason for failure in told.failures if failure.is_final}
+    assert given_up == {
+        (member.variant_id, member.seed): "RuntimeError: this network refuses to train"
+        if member.member_id in refusing
+        else "its parent failed"
+        for member in failing
+    }
 
 
 def test_a_diverging_member_is_not_tried_again(start_sweep, tiny_text):

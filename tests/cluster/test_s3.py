@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from pie_ray.analysis.tables import TABLES
+from pie_ray.live.status import look
 from pie_ray.store import paths
 from tests.s3 import S3Server, s3_server
 
@@ -26,7 +27,7 @@ def server(tmp_path, monkeypatch):
         yield found
 
 
-FIGURES = ("accuracy_and_pies", "class_impact", "reduced_accuracy")
+FIGURES = ("accuracy_and_pies", "class_impact", "reduced_accuracy", "tradeoff", "uncertainty")
 """Those of so few members that the stability of the PIEs cannot be drawn."""
 
 
@@ -45,8 +46,8 @@ def test_a_sweep_runs_on_s3_and_goes_through_an_outage(start_sweep, server, tiny
 
     stored = sweep.results.list_files()
     assert Counter(path.split("/")[0] for path in stored) == {
-        "recipe.yaml": 1, "manifest.json": 1, "examples": 1, "members": 6, "checkpoints": 6, "predictions": 6,
-        "analysis": len(TABLES) + len(FIGURES), "report": 1,
+        "recipe.yaml": 1, "manifest.json": 1, "progress.json": 1, "examples": 1, "members": 6, "checkpoints": 6,
+        "predictions": 6, "analysis": len(TABLES) + len(FIGURES), "report": 1,
     }  # fmt: skip
 
     again = start_sweep(tiny_text, server.uri(), "--set", SLOWER)
@@ -67,6 +68,9 @@ def test_a_second_driver_refuses_and_names_the_first(start_sweep, server, tiny_t
     assert driver["pid"] == first.process.pid
     # However slowly the others start, it is not done before them.
     first.process.send_signal(signal.SIGSTOP)
+    seen = look(first.results)
+    assert (seen.state, seen.progress.state, seen.driver.driver.pid) == ("running", "running", first.process.pid)
+    assert seen.progress.num_members == 6 and seen.progress.driver == seen.driver.driver.who
 
     # Another population is the same sweep; it must not even touch the recipe.
     second = start_sweep(tiny_text, storage, "--set", SLOWER, "--set", "population.num_members=3")
@@ -84,8 +88,13 @@ def test_a_second_driver_refuses_and_names_the_first(start_sweep, server, tiny_t
     first.process.send_signal(signal.SIGCONT)
     assert first.finish() == 130, first.output
     assert first.results.list_files(paths.DRIVERS) == []
+    seen = look(first.results)
+    assert seen.state == "stopped" and seen.progress.num_done == first.num_complete
     third = start_sweep(tiny_text, storage, "--set", SLOWER)
     assert third.finish() == 0, third.output
+    seen = look(first.results)
+    assert (seen.state, seen.progress.state, seen.progress.num_done) == ("complete", "complete", 6)
+    assert seen.progress.cluster is None and seen.progress.members_per_hour > 0
 
 
 def test_a_driver_that_was_succeeded_stops_and_says_why(start_sweep, server, tiny_text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -180,6 +181,8 @@ def test_two_sweeps_of_one_name_run_at_once_and_ctrl_c_leaves_them_running(pie_r
         assert process.returncode == 130, output
         assert "goes on without you" in output and "Traceback" not in output
     assert [state_of(pie_ray, name) for name in ("pair-1", "pair-2")] == ["running", "running"]
+    # The results lie where this machine can read them.
+    wait_until(lambda: len(re.findall(r" \d/6\b", pie_ray("status", "pair").stdout)) == 2)
 
     for sweep in sweeps:
         sweep.release()
