@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import get_args
 
 import pytest
@@ -78,6 +79,15 @@ def test_parameter_counts_of_the_named_networks():
 def test_a_network_of_the_users_own():
     network = build_network(custom("linear", scale=2.0), num_classes=3, num_channels=1, image_size=8, seed=0)
     assert network(torch.zeros(4, 1, 8, 8)).shape == (4, 3)
+
+
+def test_a_network_of_the_folder_that_the_command_is_typed_in(tmp_path, monkeypatch):
+    """Which the command `pie-ray`, other than `python -m pie_ray`, does not have on its path."""
+    (tmp_path / "of_this_folder.py").write_text("from tests.test_models import linear as make\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    model = config.CustomModel(kind="custom", factory="of_this_folder:make", arguments={"scale": 2.0})
+    build_network(model, num_classes=3, num_channels=1, image_size=8, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from types import ModuleType
 
 from torch import nn
 
@@ -17,7 +20,7 @@ def build_custom(config: CustomModel, num_classes: int, num_channels: int, image
     """
     module_name, _, function_name = config.factory.partition(":")
     try:
-        factory = getattr(importlib.import_module(module_name), function_name)
+        factory = getattr(_imported(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ModelError(
             f"model.factory: cannot import {config.factory!r} ({error}); accepted: 'module:function' of a module "
@@ -33,3 +36,10 @@ def build_custom(config: CustomModel, num_classes: int, num_channels: int, image
     if not isinstance(network, nn.Module):
         raise ModelError(f"model.factory: {config.factory} returned {type(network).__name__}, not an nn.Module")
     return network
+
+
+def _imported(name: str) -> ModuleType:
+    """A module of the current folder too: `python -m pie_ray` looks there by itself, the command `pie-ray` does not."""
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
