@@ -109,4 +109,4 @@ def test_the_gallery_is_worked_by_keyboard(report: Any) -> None:
     report.keyboard.press("Enter")
     report.locator("dialog[open]").wait_for()
     report.keyboard.press("Escape")
-    assert report.locator("dialog[open]").count() == 0
+    report.locator("dialog[open]").wait_for(state="detached")
