@@ -18,7 +18,7 @@ from pie_ray.redaction import without_secrets
 from pie_ray.reporting import analyze_source
 from pie_ray.store import ParquetSink
 from pie_ray.study import prepare
-from pie_ray.tracking import RecordingTracker, make_tracker
+from pie_ray.tracking import RecordingTracker, SweepInfo, make_tracker
 from tests.s3 import s3_server
 
 SECRET = "hunter2"
@@ -107,7 +107,7 @@ def test_an_mlflow_that_is_down_is_told_of_without_credentials(tmp_path, tiny_re
     prepare(tiny_recipe)
     found = make_tracker(tracking, default_uri="")
     results = open_results(prepare(tiny_recipe).storage)
-    found.start(stages.SweepInfo("a", "b", {}, results=results.storage.uri))
+    found.start(SweepInfo("a", "b", {}, results=results.storage.uri))
     outcome = found.finish("incomplete", "0 of 1 members")
     assert not outcome.ok and "http://127.0.0.1:9" in outcome.message
     assert SECRET not in outcome.message + outcome.ui_hint

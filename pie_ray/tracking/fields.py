@@ -76,13 +76,14 @@ def member_metrics(record: MemberRecord) -> dict[str, float]:
 
 
 def progress_metrics(progress: SweepProgress) -> dict[str, float]:
-    cluster = progress.cluster
+    """MLflow keeps a metric's last value for good, so that one of a sweep that has ended is none of the past's."""
+    cluster, is_over = progress.cluster, progress.state != "running"
     figures = {
         "num_done": progress.num_done,
         "num_failed": progress.num_failed,
         "members_per_hour": progress.members_per_hour,
-        "seconds_left": progress.seconds_left,
-        "cpus_used": None if cluster is None else cluster.cpus_used,
+        "seconds_left": 0 if is_over else progress.seconds_left,
+        "cpus_used": 0 if is_over else None if cluster is None else cluster.cpus_used,
     }
     return finite({f"progress/{name}": float(value) for name, value in figures.items() if value is not None})
 

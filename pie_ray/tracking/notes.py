@@ -11,7 +11,7 @@ from .fields import clip
 MEANINGS = {
     "top1": "share of correct answers, mean over the members",
     "top1_change": "the same, less the reference's",
-    "num_pies": "examples whose majority answer is another than the reference's",
+    "num_pies": "examples whose most frequent answer is another than the reference's",
     "pie_fraction": "their share",
     "half_pie_fraction": "their share between halves of both populations; compare with noise_floor",
     "noise_floor": "the same between two halves of the reference: what chance alone moves",
@@ -48,12 +48,12 @@ def sweep_note(
         _headline(sweep, figures),
         _noise(figures),
         _table(sweep, figures),
-        f"**{sweep.name}** is a population study by pie_ray: what does a compressed network forget? Each child of this "
-        "entry is a compression setting (variant), and the children of those are its networks (members), which differ "
-        "by their seed alone. A *PIE* is an example whose majority answer differs from the reference's.",
         "- Model metrics, `by_sparsity`: figures over the sparsity in percent\n"
         "- Artifacts: the report, all tables and figures, and `recipe.yaml`, which makes the sweep again\n"
         f"- Predictions and checkpoints: `{sweep.results}`",
+        f"**{sweep.name}** is a population study by pie_ray: what does a compressed network forget? Each child of this "
+        "entry is a compression setting (variant), and the children of those are its networks (members), which differ "
+        "by their seed alone. A *PIE* is an example whose most frequent answer differs from the reference's.",
         _changed(sweep, logged_params),
     ]
     return "\n\n".join(filter(None, parts))
@@ -70,7 +70,7 @@ def _setting(variant: TrackedVariant) -> str:
     if variant.pruning is None and variant.quantization is None:
         return "the reference, uncompressed, which all others are compared with"
     pruned = (
-        f"trained while {variant.sparsity:.4g} of the weights were pruned (`{variant.pruning}`)"
+        f"trained while {100 * variant.sparsity:.4g} % of the weights were pruned (`{variant.pruning}`)"
         if variant.pruning
         else "the reference's networks"
     )
@@ -128,7 +128,7 @@ def _headline(sweep: SweepInfo, figures: VariantMetrics) -> str:
         return ""
     most = max(moved, key=lambda variant: figures[variant.variant_id]["num_pies"])
     row = figures[most.variant_id]
-    text = f"`{most.variant_id}` changes most: the majority answer on {row['num_pies']:,.0f} examples"
+    text = f"`{most.variant_id}` changes most: the most frequent answer on {row['num_pies']:,.0f} examples"
     text += f" ({100 * row['pie_fraction']:.1f} %)" if "pie_fraction" in row else ""
     return text + (f", top-1 by {_points(row['top1_change'])} points." if "top1_change" in row else ".")
 

@@ -87,7 +87,7 @@ def test_the_table_of_variants_has_the_most_pies_first(opened: Any) -> None:
 def test_a_variant_has_its_members_below_it(opened: Any) -> None:
     opened.get_by_role("link", name="magnitude-0.50", exact=True).first.click()
     opened.get_by_role("link", name="magnitude-0.50/seed-1").wait_for()
-    opened.get_by_text("0.5 of the weights were pruned").wait_for()
+    opened.get_by_text("50 % of the weights were pruned").wait_for()
     opened.get_by_text("top1_change", exact=True).first.wait_for()
     # the logged model
     opened.get_by_text("magnitude-0_50-seed-").first.wait_for()

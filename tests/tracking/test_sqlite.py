@@ -108,7 +108,7 @@ def test_descriptions_say_what_a_person_needs(sqlite_uri: str) -> None:
     assert f"| {PRUNED} | 91.0 % | −4.0 | 12 | 12.0 % |" in logged.note
     assert f"`{PRUNED}` changes most" in logged.note and "`results/digits`" in logged.note
     note = logged.variants[1].data.tags["mlflow.note.content"]
-    assert "0.9 of the weights were pruned" in note and "`num_pies`: " in note and "`mce`" not in note
+    assert "90 % of the weights were pruned" in note and "`num_pies`: " in note and "`mce`" not in note
 
 
 def test_the_variants_are_a_saved_view(sqlite_uri: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pie_ray.progress import Failure, SweepProgress
+from pie_ray.progress import ClusterUse, Failure, SweepProgress
 from pie_ray.tracked import _FIGURES
 from pie_ray.tracking import TrackedVariant
 from pie_ray.tracking.connection import sqlite_file
-from pie_ray.tracking.fields import curves, member_metrics, metric_name
+from pie_ray.tracking.fields import curves, member_metrics, metric_name, progress_metrics
 from pie_ray.tracking.notes import MEANINGS, progress_text, sweep_note
 from tests.tracking.logged import make_record, make_sweep
 
@@ -27,6 +27,17 @@ def test_many_evaluation_sets_become_the_mean_of_each_suite() -> None:
         "top1.test": 0.9,
     }
     assert "train_seconds" not in metrics
+
+
+def test_a_sweep_that_has_ended_has_no_time_left_and_uses_nothing() -> None:
+    running = SweepProgress(
+        state="running", started_at="", updated_at="", num_members=4, num_done=3, num_running=1, num_failed=0,
+        seconds_left=90.0, cluster=ClusterUse(num_nodes=1, cpus=4, cpus_used=2),
+    )  # fmt: skip
+    ended = running.model_copy(update={"state": "stopped", "cluster": None})
+    names = ("progress/seconds_left", "progress/cpus_used")
+    assert [progress_metrics(running)[name] for name in names] == [90, 2]
+    assert [progress_metrics(ended)[name] for name in names] == [0, 0]
 
 
 def test_each_way_to_prune_has_a_curve_that_begins_at_what_is_not_pruned() -> None:
@@ -72,7 +83,7 @@ def test_what_a_program_said_is_no_markdown() -> None:
 def test_a_sweep_without_analysis_has_no_table() -> None:
     note = sweep_note(make_sweep(), "**Running.**", {}, {"dense": {}}, {"variants": "#v", "report": "#r"})
     assert (
-        note.startswith("[Variants as a table](#v) · [Report](#r)\n\n**Running.**\n\n**digits** is")
+        note.startswith("[Variants as a table](#v) · [Report](#r)\n\n**Running.**\n\n- Model metrics")
         and "|---|" not in note
     )
 
