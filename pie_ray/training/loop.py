@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import Training
 from ..errors import NonFiniteLossError
@@ -39,13 +39,14 @@ def train(
 ) -> TrainingResult:
     """Train `network` in place on its device and leave it in eval mode.
 
-    Raises NonFiniteLossError, before the update is applied, where the loss is infinite or NaN.
+    Raises NonFiniteLossError where the loss is infinite or NaN, before the update is applied, or where the last update
+    made a weight so.
     """
     network.train()
     optimizer = make_optimizer(network, config)
     precision = resolve_precision(config.precision, batches.device)
     forward = torch.compile(network, dynamic=False) if config.compile else network
-    step, mean_loss = 0, float("nan")
+    step, rate, mean_loss = 0, 0.0, float("nan")
     for epoch in range(config.epochs):
         total = torch.zeros((), device=batches.device)
         for images, labels in batches.epoch():
@@ -55,7 +56,8 @@ def train(
             with torch.autocast(batches.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = forward(images)
             loss = training_loss(logits, labels, config.label_smoothing)
-            _require_finite(loss, epoch, step, rate)
+            if not torch.isfinite(loss):
+                raise _diverged(f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}", rate)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -64,13 +66,14 @@ def train(
             total += loss.detach()
         mean_loss = float(total) / len(batches)
         on_epoch(epoch + 1, mean_loss)
+    if not all(torch.isfinite(weights).all() for weights in network.parameters()):
+        raise _diverged(f"weights are infinite or NaN after the last step, {step}", rate)
     network.eval()
     return TrainingResult(num_steps=step, loss=mean_loss, precision=precision)
 
 
-def _require_finite(loss: Tensor, epoch: int, step: int, rate: float) -> None:
-    if not torch.isfinite(loss):
-        raise NonFiniteLossError(
-            f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}, at learning rate {rate:.4g}; "
-            "lower training.learning_rate, add warm-up, or set training.precision to float32"
-        )
+def _diverged(what: str, rate: float) -> NonFiniteLossError:
+    return NonFiniteLossError(
+        f"{what}, at learning rate {rate:.4g}; lower training.learning_rate, add warm-up, or set training.precision to "
+        "float32"
+    )

@@ -90,6 +90,18 @@ def test_a_loss_that_is_no_number_stops_before_the_update(digits):
     assert torch.equal(network.classifier.weight, before)
 
 
+def test_weights_that_the_last_update_ruins_are_no_result(digits):
+    network, batches = make(digits)
+
+    def ruin(step):
+        if step == len(batches):
+            with torch.no_grad():
+                network.classifier.weight[0, 0] = torch.nan
+
+    with pytest.raises(NonFiniteLossError, match=r"weights are infinite or NaN after the last step, 20, at learning"):
+        train(network, batches, Training(epochs=1), after_step=ruin)
+
+
 def test_predictions_keep_the_order_and_the_ragged_end(digits):
     network, _ = make(digits)
     network.eval()
