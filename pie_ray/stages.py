@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .analysis import CORRUPTION, Analysis, Results, kind_of, open_results
-from .config import Recipe
+from .config import MlflowTracking, Recipe
 from .console import ConsoleObserver, images_progress, print_plan
 from .data import Splits, load_splits, open_suites
 from .errors import DataError, StorageError, SweepError
@@ -237,7 +237,8 @@ def track(
         tracker.log_analysis({}, artifacts)
     else:
         tracker.log_analysis(logged_metrics(analysis), table_artifacts(analysis) | artifacts)
-    if getattr(results.recipe.execution.tracking, "log_models", "none") == "best":
+    tracking = results.recipe.execution.tracking
+    if isinstance(tracking, MlflowTracking) and tracking.log_models == "best":
         for network in best_networks(results):
             tracker.log_network(network)
     driver = find_driver(results.storage)
