@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pie_ray.store import Storage
+from tests.tracking.logged import Logged
 
 pytestmark = pytest.mark.long
 
@@ -27,18 +28,8 @@ def tiny_module_text():
     return TINY
 
 
-def mlflow_client(storage):
-    from mlflow import MlflowClient
-
-    return MlflowClient(f"sqlite:///{storage}/mlflow.db")
-
-
-def mlflow_children(client):
-    experiment = client.get_experiment_by_name("pie_ray")
-    runs = client.search_runs([experiment.experiment_id])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    assert len(parents) == 1
-    return parents[0], [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+def logged(storage):
+    return Logged(f"sqlite:///{storage}/mlflow.db")
 
 
 def test_the_output_tells_plan_progress_table_and_places(finished):
@@ -50,35 +41,38 @@ def test_the_output_tells_plan_progress_table_and_places(finished):
     assert "Traceback" not in output and "(MemberTrainable" not in output
 
 
-def test_mlflow_has_one_parent_and_a_child_a_member(finished):
-    client = mlflow_client(finished.storage)
-    parent, children = mlflow_children(client)
-    assert parent.info.status == "FINISHED"
-    assert parent.data.params["training.epochs"] == "2"
-    assert parent.data.metrics["top1.dense"] > 0
-    assert "num_pies.magnitude-0.50" in parent.data.metrics
-    names = {child.info.run_name for child in children}
-    assert names == {f"{v}/seed-{s}" for v in ("dense", "magnitude-0.50", "static_int8") for s in (0, 1)}
-    child = next(child for child in children if child.info.run_name == "magnitude-0.50/seed-0")
-    assert child.data.params["sparsity"] == "0.5"
-    assert child.data.metrics["achieved_sparsity"] == pytest.approx(0.5, abs=0.01)
-    assert child.data.metrics["checkpoint_bytes"] > 1000
-    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"recipe.yaml", "figures", "tables", "report"} <= artifacts
+def test_mlflow_has_a_child_a_variant_and_below_it_its_members(finished):
+    log = logged(finished.storage)
+    assert log.parent.info.status == "FINISHED"
+    assert log.parent.data.params["training.epochs"] == "2"
+    variants = {variant.info.run_name: variant for variant in log.variants}
+    assert set(variants) == {"dense", "magnitude-0.50", "static_int8"}
+    assert {variant.data.tags["mlflow.parentRunId"] for variant in log.variants} == {log.parent.info.run_id}
+    assert variants["dense"].data.metrics["top1"] > 0 and "num_pies" not in variants["dense"].data.metrics
+    assert "num_pies" in variants["magnitude-0.50"].data.metrics
+    assert {member.info.run_name for member in log.members} == {f"{v}/seed-{s}" for v in variants for s in (0, 1)}
+    member = next(member for member in log.members if member.info.run_name == "magnitude-0.50/seed-0")
+    assert member.data.tags["mlflow.parentRunId"] == variants["magnitude-0.50"].info.run_id
+    assert member.data.params["sparsity"] == "0.5"
+    assert member.data.metrics["achieved_sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert member.data.metrics["checkpoint_bytes"] > 1000
+    progress = log.parent.data.metrics
+    assert (progress["progress/num_done"], progress["progress/seconds_left"]) == (6, 0)
+    assert {"recipe.yaml", "figures", "tables", "report"} <= log.artifacts()
 
 
 def test_a_second_run_trains_nothing_and_logs_nothing_twice(finished, start_sweep, tiny_text):
     again = start_sweep(tiny_text, finished.storage, "--set", WITH_MLFLOW, command="run")
     assert again.finish() == 0, again.output
     assert "All 6 members are complete: nothing to train." in again.output
-    assert len(mlflow_children(mlflow_client(finished.storage))[1]) == 6
+    assert len(logged(finished.storage).members) == 6
 
 
 def test_a_grown_population_trains_only_the_new_members(finished, start_sweep, tiny_text):
     grown = start_sweep(tiny_text, finished.storage, "--set", WITH_MLFLOW, "--set", "population.num_members=3")
     assert grown.finish() == 0, grown.output
     assert "6 of 9 members are complete; 3 to do." in grown.output
-    assert len(mlflow_children(mlflow_client(finished.storage))[1]) == 9
+    assert len(logged(finished.storage).members) == 9
 
 
 def test_a_tracking_server_that_is_down_fails_nothing_and_the_log_is_completed_later(start_sweep, tiny_text):
@@ -90,7 +84,7 @@ def test_a_tracking_server_that_is_down_fails_nothing_and_the_log_is_completed_l
     # The same results, logged where a store answers.
     later = start_sweep(tiny_text, sweep.storage, "--set", WITH_MLFLOW, command="run")
     assert later.finish() == 0, later.output
-    assert len(mlflow_children(mlflow_client(sweep.storage))[1]) == 6
+    assert len(logged(sweep.storage).members) == 6
 
 
 def test_analysis_on_a_ray_cluster_gives_the_same_tables(finished):
