@@ -84,9 +84,6 @@ def _add_analyze(commands: Any) -> None:
     command.set_defaults(command=_analyze)
 
 
-# Heavy imports wait for the command that needs them, so that --help and a mistake answer at once.
-
-
 def _analyze(options: argparse.Namespace, console: Console) -> None:
     own = ("column", "reference", "paired", "group", "positive_class", "output")
     if options.predictions is None:

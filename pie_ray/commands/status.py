@@ -39,9 +39,6 @@ def add_status_command(commands: Any) -> None:
     command.set_defaults(command=_status)
 
 
-# Heavy imports wait for the command that needs them, so that --help and a mistake answer at once.
-
-
 def _status(options: argparse.Namespace, console: Console) -> int | None:
     results = None if options.name is None or options.address is not None else results_of(options.name)
     if results is None:

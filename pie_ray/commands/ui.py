@@ -27,9 +27,6 @@ def add_ui_command(commands: Any) -> None:
     command.set_defaults(command=_ui)
 
 
-# Heavy imports wait for the command that needs them, so that --help and a mistake answer at once.
-
-
 def _ui(options: argparse.Namespace, console: Console) -> None:
     from ..config import NoTracking
     from ..store import paths
