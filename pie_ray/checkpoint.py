@@ -6,7 +6,7 @@ Timings and machines stand in the member's record, so that the same member gives
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Facts:
     precision: str
     device: str
     train_loss: float | None
+    structure: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of the weights by layer, where channels were removed."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from .analysis import Analysis
-from .identity import REFERENCE_ID, MemberSpec, Plan
+from .identity import MemberSpec, Plan
 from .live.keeper import ProgressKeeper
 from .progress import ClusterUse, clock
 from .records import MemberRecord
 from .report.robustness import by_variant, most_changed, natural_rows, set_name
 from .store import Storage, paths
+from .variants import REFERENCE_ID
 
 if TYPE_CHECKING:
     from .data import EvaluationImages
@@ -176,7 +177,7 @@ class _Lines:
 def print_plan(console: Console, study: Study) -> None:
     """What a sweep will do."""
     plan, splits, recipe = study.plan, study.splits, study.recipe
-    num_derived = sum(spec.parent_id is not None for spec in plan.members)
+    num_derived = sum(not spec.variant.trains for spec in plan.members)
     variants = ", ".join(variant.variant_id for variant in plan.variants)
     size, outputs = splits.train.image_size, "attributes" if splits.train.is_multilabel else "classes"
     console.print(f"[bold]{escape(recipe.name)}[/]")

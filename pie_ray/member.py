@@ -8,72 +8,19 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint, Facts
-from .compress.masks import measure_sparsity, prunable_weights
-from .compress.pruning import GradualMagnitudePruning
-from .compress.quantization import QuantizedNetwork, quantize, restore
-from .config import QuantizationScheme, Recipe
-from .data import EvaluationImages, Splits, Suites, open_suites
-from .errors import NonFiniteLossError
+from .checkpoint import Facts
+from .data import EvaluationImages
 from .identity import MemberSpec
-from .models import build_network
-from .prepared import PreparedImages
+from .making import OnEpoch, make_network, read_own_checkpoint, restore_network
 from .records import MemberRecord
-from .store import (
-    Sink,
-    Storage,
-    paths,
-    prediction_batch,
-    read_checkpoint,
-    read_record,
-    stored_top1,
-    write_checkpoint,
-    write_record,
-)
+from .store import paths, prediction_batch, read_record, stored_top1, write_checkpoint, write_record
 from .suites import keeps_logits
-from .training import Batches, Normalise, choose_device, make_route, predict, train
-
-NUM_CALIBRATION_IMAGES = 100
-"""Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
-
-OnEpoch = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What every member of a sweep shares in one process: the recipe, its data and where results go."""
-
-    recipe: Recipe
-    splits: Splits
-    storage: Storage
-    sink: Sink
-
-    @cached_property
-    def suites(self) -> Suites:
-        """The evaluation sets. Raises DataError where a suite's files are not as they should be."""
-        return open_suites(self.recipe.evaluation.suites, self.splits)
-
-    @cached_property
-    def prepared(self) -> PreparedImages:
-        """Where the images of evaluation sets lie that were made once for all members."""
-        return PreparedImages(self.recipe.execution)
-
-    def skeleton(self, seed: int) -> nn.Module:
-        """The recipe's network with its initial weights for `seed`."""
-        train_set = self.splits.train
-        return build_network(
-            self.recipe.model,
-            num_classes=train_set.num_classes,
-            num_channels=train_set.num_channels,
-            image_size=train_set.image_size,
-            seed=seed,
-        )
+from .training import choose_device, make_route, predict
+from .workplace import Workplace
 
 
 def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = lambda epoch, loss: None) -> MemberRecord:
@@ -185,114 +132,16 @@ def _among(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
     return restricted
 
 
-# ------------------------------------------------------------------------------------------- train, derive, restore
-
-
 def _obtain(
     spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Facts, int, bool]:
     """The member's network, from its checkpoint where there is one; says last whether it was made now."""
     if workplace.storage.exists(paths.checkpoint(spec.variant_id, spec.seed)):
-        checkpoint, num_bytes = _read_checkpoint(spec.variant_id, spec.seed, spec.member_id, workplace.storage)
-        return _restore(spec, checkpoint, workplace, device), checkpoint.facts, num_bytes, False
-    if spec.variant.quantization is None:
-        network, checkpoint = _train(spec, workplace, device, on_epoch)
-    else:
-        network, checkpoint = _derive(spec, workplace, device)
+        checkpoint, num_bytes = read_own_checkpoint(spec, workplace.storage)
+        skeleton = workplace.skeleton(spec.generator_seed)
+        network = restore_network(skeleton, spec.variant.quantization, checkpoint, device)
+        return network, checkpoint.facts, num_bytes, False
+    network, checkpoint = make_network(spec, workplace, device, on_epoch)
     data = checkpoint.to_bytes()
     write_checkpoint(workplace.storage, spec.variant_id, spec.seed, data)
     return network, checkpoint.facts, len(data), True
-
-
-def _train(
-    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
-) -> tuple[nn.Module, Checkpoint]:
-    recipe, train_set = workplace.recipe, workplace.splits.train
-    network = workplace.skeleton(spec.generator_seed).to(device)
-    batches = Batches(
-        train_set.images,
-        train_set.labels,
-        statistics=train_set.channel_statistics,
-        batch_size=recipe.training.batch_size,
-        augmentation=recipe.training.augmentation,
-        generator=torch.Generator().manual_seed(spec.generator_seed),
-        device=device,
-    )
-    pruning = spec.variant.pruning
-    pruner = None
-    if pruning is not None:
-        pruner = GradualMagnitudePruning(network, pruning, recipe.training.epochs * len(batches))
-    try:
-        result = train(
-            network,
-            batches,
-            recipe.training,
-            after_step=pruner.after_step if pruner else lambda step: None,
-            on_epoch=on_epoch,
-        )
-    except NonFiniteLossError as error:
-        raise NonFiniteLossError(f"{spec.variant_id}, seed {spec.seed}: {error}") from error
-    if pruner:
-        pruner.check()
-    facts = _measure(spec, network, "native", result.precision, device, result.loss)
-    return network, Checkpoint(facts=facts, state=dict(network.state_dict()))
-
-
-def _derive(spec: MemberSpec, workplace: Workplace, device: torch.device) -> tuple[nn.Module, Checkpoint]:
-    parent, scheme = spec.variant.parent, spec.variant.quantization
-    assert parent is not None and scheme is not None and spec.parent_id is not None
-    checkpoint, _ = _read_checkpoint(parent.variant_id, spec.seed, spec.parent_id, workplace.storage)
-    network = _load(workplace.skeleton(spec.generator_seed), checkpoint.state).to(device)
-    train_set = workplace.splits.train
-    images = Normalise(train_set.channel_statistics, device)(train_set.images[:NUM_CALIBRATION_IMAGES].to(device))
-    quantized = quantize(network, scheme, calibration_images=images)
-    facts = _measure(spec, network, quantized.arithmetic, checkpoint.facts.precision, device, None)
-    return quantized.network, Checkpoint(facts=facts, state=quantized.state)
-
-
-def _restore(spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace, device: torch.device) -> nn.Module:
-    skeleton = workplace.skeleton(spec.generator_seed)
-    return restore_network(skeleton, spec.variant.quantization, checkpoint.state, device)
-
-
-def restore_network(
-    skeleton: nn.Module, scheme: QuantizationScheme | None, state: dict[str, Tensor], device: torch.device
-) -> nn.Module:
-    """A recipe's network with a checkpoint's tensors, quantized where there is a `scheme`; on the device."""
-    if scheme is None:
-        return _load(skeleton, state).to(device)
-    quantized: QuantizedNetwork = restore(skeleton.to(device).eval(), scheme, state)
-    return quantized.network
-
-
-def _load(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    network.load_state_dict(state)
-    return network.eval()
-
-
-def _read_checkpoint(variant_id: str, seed: int, member_id: str, storage: Storage) -> tuple[Checkpoint, int]:
-    data = read_checkpoint(storage, variant_id, seed, member_id=member_id)
-    return Checkpoint.from_bytes(data, source=f"{paths.checkpoint(variant_id, seed)} in {storage}"), len(data)
-
-
-def _measure(
-    spec: MemberSpec,
-    network: nn.Module,
-    arithmetic: str,
-    precision: str,
-    device: torch.device,
-    train_loss: float | None,
-) -> Facts:
-    scope = "layer" if spec.variant.pruning is None else spec.variant.pruning.scope
-    prunable = prunable_weights(network, scope)
-    return Facts(
-        member_id=spec.member_id,
-        num_parameters=sum(p.numel() for p in network.parameters()),
-        num_prunable=sum(p.numel() for p in prunable.values()),
-        num_nonzero=sum(int(p.count_nonzero()) for p in network.parameters()),
-        achieved_sparsity=measure_sparsity(prunable),
-        arithmetic=arithmetic,  # type: ignore[arg-type]
-        precision=precision,
-        device=device.type,
-        train_loss=train_loss,
-    )

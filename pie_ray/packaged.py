@@ -22,7 +22,7 @@ from .config import Config, Recipe
 from .data import Splits
 from .errors import StoreError
 from .identity import make_plan
-from .member import restore_network
+from .making import restore_network
 from .models import build_network
 from .recipe import dump_recipe, parse_recipe
 from .records import MemberRecord
@@ -62,7 +62,7 @@ class Network:
             image_size=facts.image_size,
             seed=spec.generator_seed,
         )
-        network = restore_network(skeleton, spec.variant.quantization, checkpoint.state, self._device)
+        network = restore_network(skeleton, spec.variant.quantization, checkpoint, self._device)
         self._forward = make_route(
             network.eval(),
             arithmetic=checkpoint.facts.arithmetic,

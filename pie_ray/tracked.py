@@ -11,9 +11,9 @@ import pandas as pd
 
 from .analysis import Analysis, Results
 from .config import CLEAN
-from .identity import REFERENCE_ID, Variant
 from .recipe import dump_recipe
 from .tracking import NetworkFiles, SweepInfo, TrackedDataset, TrackedNetwork, TrackedVariant
+from .variants import REFERENCE_ID, Variant
 
 if TYPE_CHECKING:
     from .data import Splits

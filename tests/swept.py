@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pie_ray.analysis import Results, open_results
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import parse_recipe
 from pie_ray.store import ParquetSink
 from pie_ray.study import prepare
+from pie_ray.workplace import Workplace
 
 from .conftest import TINY
 

@@ -7,10 +7,11 @@ import pytest
 
 from pie_ray import member as member_room
 from pie_ray.errors import StoreError
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import parse_recipe
 from pie_ray.store import ParquetSink, PredictionStore, completeness, paths, read_examples, read_manifest
 from pie_ray.study import begin, design, is_begun, prepare
+from pie_ray.workplace import Workplace
 
 FOG = "evaluation.suites.fog={kind: corruptions, corruptions: [fog], severities: [1, 5], num_examples: 30}"
 OWN = "evaluation.suites.own={kind: natural, data: {kind: digits, num_test: 50}}"

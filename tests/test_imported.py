@@ -25,8 +25,8 @@ from pie_ray.analysis import user_files
 from pie_ray.analysis.imported import ImportedPredictions, open_predictions
 from pie_ray.config import Evaluation, PruningSchedule, QuantizationScheme, Scope
 from pie_ray.errors import InputError
-from pie_ray.identity import MagnitudePruning, Variant
 from pie_ray.store import Storage
+from pie_ray.variants import GradualPruning, Variant
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -274,8 +274,8 @@ def test_the_reference_goes_by_any_name(tmp_path: Path) -> None:
 
 
 def own_variants() -> list[Variant]:
-    prunings: list[MagnitudePruning | None] = [None] + [
-        MagnitudePruning(kind="magnitude", scope=scope, sparsity=sparsity, schedule=PruningSchedule())
+    prunings: list[GradualPruning | None] = [None] + [
+        GradualPruning(kind="magnitude", scope=scope, sparsity=sparsity, schedule=PruningSchedule())
         for scope in get_args(Scope)
         for sparsity in (0.5, 0.995)
     ]

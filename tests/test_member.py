@@ -12,7 +12,7 @@ from pie_ray.checkpoint import Checkpoint
 from pie_ray.data import open_suites
 from pie_ray.errors import NonFiniteLossError, StoreError
 from pie_ray.identity import make_plan
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import parse_recipe
 from pie_ray.store import (
     MemorySink,
@@ -25,6 +25,7 @@ from pie_ray.store import (
     read_manifest,
 )
 from pie_ray.study import begin, is_begun, prepare
+from pie_ray.workplace import Workplace
 from tests.celeba import make_celeba
 
 

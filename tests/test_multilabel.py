@@ -13,11 +13,12 @@ from sklearn.metrics import roc_auc_score
 from pie_ray import stats
 from pie_ray.analysis import analyze, open_results
 from pie_ray.analysis.tables import TABLES, Task, analyze_variant
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import parse_recipe
 from pie_ray.report.page import render_report
 from pie_ray.store import ParquetSink, read_examples
 from pie_ray.study import prepare
+from pie_ray.workplace import Workplace
 
 from .celeba import CATEGORY, HARD, make_celeba
 

@@ -12,13 +12,14 @@ from pie_ray import cli, stages
 from pie_ray.analysis import open_results
 from pie_ray.console import print_results
 from pie_ray.errors import RecipeError, StoreError
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import dump_recipe, parse_recipe
 from pie_ray.redaction import without_secrets
 from pie_ray.reporting import analyze_source
 from pie_ray.store import ParquetSink
 from pie_ray.study import prepare
 from pie_ray.tracking import RecordingTracker, SweepInfo, make_tracker
+from pie_ray.workplace import Workplace
 from tests.s3 import s3_server
 
 SECRET = "hunter2"

@@ -13,8 +13,8 @@ from scipy.special import expit
 
 from .. import stats
 from ..errors import StoreError
-from ..identity import REFERENCE_ID
 from ..store import Population, schema
+from ..variants import REFERENCE_ID
 from .source import ExampleFacts, PopulationSource, VariantInfo
 
 SIGNIFICANCE = 0.05

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import TRAIN, VALIDATION, Evaluation, Recipe
 from ..errors import StoreError
-from ..identity import REFERENCE, MemberSpec, Plan, make_plan
+from ..identity import MemberSpec, Plan, make_plan
 from ..recipe import parse_recipe
 from ..records import MemberRecord
 from ..store import (
@@ -70,7 +70,7 @@ class Results:
     @cached_property
     def variants(self) -> tuple[VariantInfo, ...]:
         return tuple(
-            VariantInfo(variant.variant_id, variant.sparsity, variant.quantization, variant.parent == REFERENCE)
+            VariantInfo(variant.variant_id, variant.sparsity, variant.quantization, variant.is_paired)
             for variant in self.plan.variants
         )
 

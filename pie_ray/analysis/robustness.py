@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .. import stats
-from ..identity import REFERENCE_ID
 from ..store import Population, schema
+from ..variants import REFERENCE_ID
 from .comparison import SIGNIFICANCE, Comparison, Subject, compare
 from .corruption_errors import SetErrors, error_table, levels
 from .details import accuracy_table

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..config import Evaluation
-from ..identity import REFERENCE_ID
 from ..store import Population, Storage
+from ..variants import REFERENCE_ID
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import StoreError
-from ..identity import REFERENCE_ID
 from ..store import Storage, read_table, write_table
+from ..variants import REFERENCE_ID
 from .comparison import Comparison, compare, load_subject
 from .details import (
     accuracy_table,

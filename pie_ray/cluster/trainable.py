@@ -15,9 +15,10 @@ from ..config import Recipe
 from ..data import load_splits
 from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, StorageError
 from ..identity import MemberSpec, make_plan
-from ..member import Workplace, run_member
+from ..member import run_member
 from ..records import MemberRecord
 from ..store import Storage, read_manifest
+from ..workplace import Workplace
 from .sink import ActorSink, WriterLostError
 
 HOPELESS = (NonFiniteLossError, CompressionError, DataError, ModelError)

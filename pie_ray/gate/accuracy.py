@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from .. import stats
 from ..analysis.comparison import SIGNIFICANCE
-from ..identity import REFERENCE_ID
+from ..variants import REFERENCE_ID
 from .case import Case, Measured, NotMeasuredError
 from .policy import ClassLimit, GroupLimit
 from .words import moved, name

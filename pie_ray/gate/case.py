@@ -8,7 +8,7 @@ from math import isnan, nan
 
 import pandas as pd
 
-from ..identity import REFERENCE_ID
+from ..variants import REFERENCE_ID
 
 Tables = Mapping[str, pd.DataFrame]
 

@@ -9,7 +9,7 @@ from math import isnan
 
 from ..analysis import clean_set
 from ..errors import PolicyError
-from ..identity import REFERENCE_ID
+from ..variants import REFERENCE_ID
 from .case import Case, Measured, NotMeasuredError, Tables
 from .limits import LIMITS
 from .outcome import Finding

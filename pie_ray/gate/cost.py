@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..identity import REFERENCE_ID
 from ..report.words import count, file_size, percent
+from ..variants import REFERENCE_ID
 from .case import Case, Measured
 
 _NO_CHECKPOINTS = "there are no checkpoints of ours: predictions made elsewhere come without them"

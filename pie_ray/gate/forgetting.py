@@ -9,8 +9,8 @@ import pandas as pd
 
 from .. import stats
 from ..analysis.comparison import SIGNIFICANCE
-from ..identity import REFERENCE_ID
 from ..report.words import percent
+from ..variants import REFERENCE_ID
 from .case import Case, Measured, NotMeasuredError
 from .policy import CountLimit, ShareLimit
 from .words import name

@@ -8,8 +8,8 @@ from statistics import fmean
 import pandas as pd
 
 from ..analysis import CORRUPTION, NATURAL
-from ..identity import REFERENCE_ID
 from ..report.words import percent
+from ..variants import REFERENCE_ID
 from .accuracy import accuracy_drop
 from .case import Case, Measured, NotMeasuredError
 from .words import moved, name

@@ -68,7 +68,7 @@ class ProgressKeeper:
         self._tell(images=ImagesProgress(num_images=num_images, num_done=num_done))
 
     def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
-        num_derived = sum(spec.parent_id is not None for spec in missing)
+        num_derived = sum(not spec.variant.trains for spec in missing)
         self._missing = missing
         self._estimate = Estimate(len(missing) - num_derived, num_derived)
         self._tell(images=None)

@@ -4,11 +4,15 @@ from .batches import Batches, Normalise
 from .device import choose_device, resolve_precision
 from .inference import predict
 from .loop import TrainingResult, train
+from .objective import Objective, PlainLoss, PreservingLoss
 from .routes import make_route
 
 __all__ = [
     "Batches",
     "Normalise",
+    "Objective",
+    "PlainLoss",
+    "PreservingLoss",
     "TrainingResult",
     "choose_device",
     "make_route",

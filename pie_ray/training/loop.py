@@ -12,7 +12,7 @@ from ..config import Training
 from ..errors import NonFiniteLossError
 from .batches import Batches
 from .device import resolve_precision
-from .losses import training_loss
+from .objective import Objective, PlainLoss
 from .optim import learning_rate_factor, make_optimizer
 
 AfterStep = Callable[[int], None]
@@ -34,28 +34,36 @@ def train(
     batches: Batches,
     config: Training,
     *,
+    objective: Objective | None = None,
+    first_epoch: int = 0,
     after_step: AfterStep = lambda step: None,
     on_epoch: OnEpoch = lambda epoch, loss: None,
 ) -> TrainingResult:
     """Train `network` in place on its device and leave it in eval mode.
 
+    `objective` is the plain loss where there is none. From `first_epoch` on the learning rate is what it would be
+    there; steps are counted from it.
+
     Raises NonFiniteLossError where the loss is infinite or NaN, before the update is applied, or where the last update
     made a weight so.
     """
     network.train()
-    optimizer = make_optimizer(network, config)
+    objective = objective or PlainLoss(config.label_smoothing)
+    optimizer = make_optimizer(network, config, objective.parameters)
     precision = resolve_precision(config.precision, batches.device)
     forward = torch.compile(network, dynamic=False) if config.compile else network
     step, rate, mean_loss = 0, 0.0, float("nan")
-    for epoch in range(config.epochs):
+    for epoch in range(first_epoch, config.epochs):
         total = torch.zeros((), device=batches.device)
         for images, labels in batches.epoch():
-            rate = config.learning_rate * learning_rate_factor(config.schedule, step / len(batches), config.epochs)
+            rate = config.learning_rate * learning_rate_factor(
+                config.schedule, first_epoch + step / len(batches), config.epochs
+            )
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with torch.autocast(batches.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = forward(images)
-            loss = training_loss(logits, labels, config.label_smoothing)
+                loss = objective(logits, images, labels)
             if not torch.isfinite(loss):
                 raise _diverged(f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}", rate)
             optimizer.zero_grad()

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..config import CosineSchedule, Schedule, StepSchedule, Training
+from ..config import ConstantSchedule, CosineSchedule, Schedule, StepSchedule, Training
 
 
-def make_optimizer(network: nn.Module, config: Training) -> torch.optim.SGD:
-    """SGD; weight decay on matrices and kernels only: biases and batch norm are spared (Hooker et al.)."""
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    spared = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+def make_optimizer(
+    network: nn.Module, config: Training, learned: Sequence[nn.Parameter] = ()
+) -> torch.optim.SGD | torch.optim.Adam:
+    """Weight decay on matrices and kernels only: biases and batch norm are spared (Hooker et al.).
+
+    `learned` is what an objective learns beside the network; it does not decay either.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1] + list(learned), "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
     return torch.optim.SGD(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        fused=True,
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
     )
 
 
@@ -34,3 +42,5 @@ def learning_rate_factor(schedule: Schedule, epoch: float, num_epochs: int) -> f
             return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         case StepSchedule():
             return schedule.factor ** bisect.bisect_right(schedule.milestones, epoch)
+        case ConstantSchedule():
+            return 1.0

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from pie_ray.compress.masks import MASKS, global_masks, largest, layer_masks, measure_sparsity, prunable_weights
-from pie_ray.compress.pruning import GradualMagnitudePruning
-from pie_ray.compress.schedule import cubic_sparsity, mask_updates
+from pie_ray.compress.pruning.gradual import GradualMasks
+from pie_ray.compress.pruning.masks import MASKS, global_masks, largest, layer_masks, measure_sparsity, prunable_weights
+from pie_ray.compress.pruning.schedule import cubic_sparsity, mask_updates
 from pie_ray.config import PruningSchedule, SmallResNetModel, WideResNetModel
 from pie_ray.errors import CompressionError
-from pie_ray.identity import MagnitudePruning
 from pie_ray.models import build_network
+from pie_ray.variants import GradualPruning
 
 SCOPES = sorted(MASKS)
 
@@ -25,7 +25,7 @@ def network():
 
 
 def pruning(scope="layer", sparsity=0.9, **schedule):
-    return MagnitudePruning(kind="magnitude", scope=scope, sparsity=sparsity, schedule=PruningSchedule(**schedule))
+    return GradualPruning(kind="magnitude", scope=scope, sparsity=sparsity, schedule=PruningSchedule(**schedule))
 
 
 def test_layer_scope_spares_the_classifier_and_takes_every_convolution():
@@ -89,7 +89,7 @@ def test_training_too_short_to_prune():
 @pytest.mark.parametrize("scope", SCOPES)
 def test_zeros_stay_zero_through_momentum_and_weight_decay(scope):
     net = network()
-    pruner = GradualMagnitudePruning(net, pruning(scope, num_updates=4), num_steps=20)
+    pruner = GradualMasks(net, pruning(scope, num_updates=4), num_steps=20)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
     generator = torch.Generator().manual_seed(0)
     zeros: dict[str, torch.Tensor] = {}
@@ -111,14 +111,14 @@ def test_zeros_stay_zero_through_momentum_and_weight_decay(scope):
 
 
 def test_a_network_that_is_not_sparse_enough_is_refused():
-    pruner = GradualMagnitudePruning(network(), pruning(), num_steps=10)
+    pruner = GradualMasks(network(), pruning(), num_steps=10)
     with pytest.raises(CompressionError, match=r"pruned to sparsity 0.000000, the variant asks for 0.9"):
         pruner.check()
 
 
 def test_a_network_without_prunable_layers_is_refused():
     with pytest.raises(CompressionError, match="no layer that pruning with scope 'layer' may prune"):
-        GradualMagnitudePruning(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), pruning(), num_steps=10)
+        GradualMasks(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), pruning(), num_steps=10)
 
 
 def test_measured_sparsity_counts_exact_zeros():

@@ -17,10 +17,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from pie_ray.cli import main
-from pie_ray.member import Workplace, run_member
+from pie_ray.member import run_member
 from pie_ray.recipe import load_recipe
 from pie_ray.store import ParquetSink
 from pie_ray.study import prepare
+from pie_ray.workplace import Workplace
 from tests.celeba import make_celeba
 from tests.docs.blocks import ROOT
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from pie_ray.config import Recipe
-from pie_ray.identity import MemberSpec, Plan, Variant, make_plan
+from pie_ray.identity import MemberSpec, Plan, make_plan
 from pie_ray.store import ParquetSink, Storage, prediction_batch
+from pie_ray.variants import Variant
 from tests.s3 import S3Server, s3_server
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from ... import __version__
 from ...config import Evaluation, QuantizationScheme, Scope
 from ...errors import InputError
-from ...identity import REFERENCE_ID
 from ...store import Storage, schema
+from ...variants import REFERENCE_ID
 from ..source import ExampleFacts, VariantInfo
 from ..user_files import UserTable, open_user_table, shown
 from .groups import read_groups

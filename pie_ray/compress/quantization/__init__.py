@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from ...config import QuantizationScheme
 from ...errors import InputError
 from . import float16, int8
+from .aware import quantize_aware
 from .network import QuantizedNetwork, Quantizer
 
-__all__ = ["QUANTIZERS", "QuantizedNetwork", "Quantizer", "quantize", "restore"]
+__all__ = ["QUANTIZERS", "QuantizedNetwork", "Quantizer", "quantize", "quantize_aware", "restore"]
 
 QUANTIZERS: dict[str, Quantizer] = {
     "float16": Quantizer(encode=float16.encode, decode=float16.decode),

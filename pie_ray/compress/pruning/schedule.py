@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import PruningSchedule
+from ...config import PruningSchedule
 
 
 def cubic_sparsity(progress: float, final: float, initial: float = 0.0) -> float:

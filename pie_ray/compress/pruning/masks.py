@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import Scope
+from ...config import Scope
 
 
 def prunable_weights(network: nn.Module, scope: Scope) -> dict[str, nn.Parameter]:
@@ -66,8 +67,27 @@ def global_masks(weights: Mapping[str, Tensor], sparsity: float) -> dict[str, Te
 MASKS = {"layer": layer_masks, "global": global_masks}
 
 
-def measure_sparsity(weights: Mapping[str, Tensor]) -> float:
-    """Share of exact zeros among the weights."""
-    num_weights = sum(weight.numel() for weight in weights.values())
-    num_zero = sum(int((weight == 0).sum()) for weight in weights.values())
+def measure_sparsity(weights: Mapping[str, Tensor], num_removed: int = 0) -> float:
+    """Share of exact zeros among the weights, with `num_removed` that are not even there."""
+    num_weights = num_removed + sum(weight.numel() for weight in weights.values())
+    num_zero = num_removed + sum(int((weight == 0).sum()) for weight in weights.values())
     return num_zero / num_weights if num_weights else 0.0
+
+
+@final
+class FixedMasks:
+    """Holds pruned weights at zero after every step of the optimizer."""
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
+        """`masks`: booleans, true where a weight is kept, of some of the weights."""
+        self.weights, self.masks = weights, masks
+
+    @classmethod
+    def of_zeros(cls, weights: Mapping[str, nn.Parameter]) -> FixedMasks:
+        """What is zero now stays so."""
+        return cls(weights, {name: weight.detach() != 0 for name, weight in weights.items()})
+
+    @torch.no_grad()
+    def after_step(self, step: int = 0) -> None:
+        for name, mask in self.masks.items():
+            self.weights[name].mul_(mask)

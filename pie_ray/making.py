@@ -1,0 +1,225 @@
+"""How a member's network comes to be: trained, pruned or converted by its variant; or restored from its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import Checkpoint, Facts
+from .compress.fit import AfterStep, nothing_after
+from .compress.pruning import prune
+from .compress.pruning.masks import FixedMasks, measure_sparsity, prunable_weights
+from .compress.quantization import quantize, quantize_aware, restore
+from .compress.structure import reshape, structure_of
+from .config import FineTuning, QuantizationScheme, Training
+from .errors import NonFiniteLossError
+from .identity import MemberSpec
+from .store import Storage, paths, read_checkpoint
+from .training import Batches, Normalise, Objective, PlainLoss, PreservingLoss, TrainingResult, make_route, train
+from .variants import REFERENCE_ID
+from .workplace import Workplace
+
+NUM_CALIBRATION_IMAGES = 100
+"""Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
+
+OnEpoch = Callable[[int, float], None]
+
+
+def make_network(
+    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+) -> tuple[nn.Module, Checkpoint]:
+    """The member's network, made now; its parent's checkpoint is there.
+
+    Raises NonFiniteLossError, CompressionError, StoreError.
+    """
+    make = _train if spec.variant.quantization is None else _convert
+    return make(spec, workplace, device, on_epoch)
+
+
+def read_own_checkpoint(spec: MemberSpec, storage: Storage) -> tuple[Checkpoint, int]:
+    """A member's checkpoint and its size in bytes. Raises StoreError where it is absent, damaged or another's."""
+    return _read(spec.variant_id, spec.seed, spec.member_id, storage)
+
+
+def restore_network(
+    skeleton: nn.Module, scheme: QuantizationScheme | None, checkpoint: Checkpoint, device: torch.device
+) -> nn.Module:
+    """A recipe's network as a checkpoint has it, quantized where there is a `scheme`; on the device, in eval mode."""
+    skeleton = reshape(skeleton, checkpoint.facts.structure)
+    if scheme is None:
+        skeleton.load_state_dict(checkpoint.state)
+        return skeleton.eval().to(device)
+    return restore(skeleton.to(device).eval(), scheme, checkpoint.state).network
+
+
+# ------------------------------------------------------------------------------------------------- train, convert
+
+
+def _train(
+    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+) -> tuple[nn.Module, Checkpoint]:
+    pruning = spec.variant.pruning
+    fit = MemberFit(spec, workplace, device, getattr(pruning, "fine_tuning", None), on_epoch)
+    if pruning is not None and pruning.starts_dense:
+        network = _reference(spec, workplace, device)
+    else:
+        network = workplace.skeleton(spec.generator_seed).to(device)
+    if pruning is None:
+        fit(network, after_step=nothing_after)
+    else:
+        network = prune(network, pruning, fit, calibration_images(workplace, device))
+    facts = _measure(spec, network, workplace, fit.result, device)
+    return network, Checkpoint(facts=facts, state=dict(network.state_dict()))
+
+
+def _convert(
+    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+) -> tuple[nn.Module, Checkpoint]:
+    variant = spec.variant
+    assert variant.parent is not None and variant.quantization is not None and spec.parent_id is not None
+    parent, _ = _read(variant.parent.variant_id, spec.seed, spec.parent_id, workplace.storage)
+    network = restore_network(workplace.skeleton(spec.generator_seed), None, parent, device)
+    images = calibration_images(workplace, device)
+    fit = MemberFit(spec, workplace, device, variant.quantization_aware, on_epoch)
+    if variant.quantization_aware is None:
+        quantized = quantize(network, variant.quantization, calibration_images=images)
+    else:
+        quantized = quantize_aware(
+            network,
+            variant.quantization,
+            fit,
+            calibration_images=images,
+            after_step=_pruned_stay_zero(spec, network),
+        )
+    facts = _measure(spec, network, workplace, fit.result, device, parent.facts.precision, quantized.arithmetic)
+    return quantized.network, Checkpoint(facts=facts, state=quantized.state)
+
+
+def _pruned_stay_zero(spec: MemberSpec, network: nn.Module) -> AfterStep:
+    pruning = spec.variant.pruning
+    if pruning is None:
+        return nothing_after
+    return FixedMasks.of_zeros(prunable_weights(network, pruning.scope)).after_step
+
+
+def calibration_images(workplace: Workplace, device: torch.device) -> Tensor:
+    """The first training images, normalised: [100, channels, height, width]."""
+    train_set = workplace.splits.train
+    return Normalise(train_set.channel_statistics, device)(train_set.images[:NUM_CALIBRATION_IMAGES].to(device))
+
+
+def _reference(spec: MemberSpec, workplace: Workplace, device: torch.device) -> nn.Module:
+    """The dense member of equal seed."""
+    checkpoint, _ = _read(REFERENCE_ID, spec.seed, spec.reference_id, workplace.storage)
+    return restore_network(workplace.skeleton(spec.generator_seed), None, checkpoint, device)
+
+
+def _read(variant_id: str, seed: int, member_id: str, storage: Storage) -> tuple[Checkpoint, int]:
+    data = read_checkpoint(storage, variant_id, seed, member_id=member_id)
+    return Checkpoint.from_bytes(data, source=f"{paths.checkpoint(variant_id, seed)} in {storage}"), len(data)
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+@dataclass
+class MemberFit:
+    """Trains a member's network by its recipe: the `Fit` that pruning and quantization are given."""
+
+    spec: MemberSpec
+    workplace: Workplace
+    device: torch.device
+    fine_tuning: FineTuning | None
+    on_epoch: OnEpoch
+    result: TrainingResult | None = None
+    """Of the last training; None where there was none."""
+
+    @cached_property
+    def config(self) -> Training:
+        training = self.workplace.recipe.training
+        return training if self.fine_tuning is None else self.fine_tuning.of(training)
+
+    @cached_property
+    def _batches(self) -> Batches:
+        train_set = self.workplace.splits.train
+        return Batches(
+            train_set.images,
+            train_set.labels,
+            statistics=train_set.channel_statistics,
+            batch_size=self.config.batch_size,
+            augmentation=self.config.augmentation,
+            generator=torch.Generator().manual_seed(self.spec.generator_seed),
+            device=self.device,
+        )
+
+    @property
+    def num_epochs(self) -> int:
+        return self.config.epochs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self._batches)
+
+    def __call__(self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0) -> None:
+        """As `Fit` has it."""
+        try:
+            self.result = train(
+                network,
+                self._batches,
+                self.config,
+                objective=self._objective(),
+                first_epoch=first_epoch,
+                after_step=after_step,
+                on_epoch=self.on_epoch,
+            )
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"{self.spec.variant_id}, seed {self.spec.seed}: {error}") from error
+
+    def _objective(self) -> Objective:
+        loss, smoothing = self.spec.variant.loss, self.config.label_smoothing
+        if loss is None:
+            return PlainLoss(smoothing)
+        train_set = self.workplace.splits.train
+        reference = make_route(
+            _reference(self.spec, self.workplace, self.device),
+            arithmetic="native",
+            precision="float32",
+            image_shape=(train_set.num_channels, train_set.image_size, train_set.image_size),
+        )
+        return PreservingLoss(loss, reference, smoothing, self.device)
+
+
+# -------------------------------------------------------------------------------------------------------- measuring
+
+
+def _measure(
+    spec: MemberSpec,
+    network: nn.Module,
+    workplace: Workplace,
+    result: TrainingResult | None,
+    device: torch.device,
+    precision: str = "float32",
+    arithmetic: str = "native",
+) -> Facts:
+    """`network`: with weights in floating point, before a conversion. `precision`: of a training before this one."""
+    scope = "layer" if spec.variant.pruning is None else spec.variant.pruning.scope
+    prunable = prunable_weights(network, scope)
+    # Channels that are gone count as the zeros they would be.
+    num_prunable = sum(p.numel() for p in prunable_weights(workplace.skeleton(spec.generator_seed), scope).values())
+    num_removed = num_prunable - sum(p.numel() for p in prunable.values())
+    return Facts(
+        member_id=spec.member_id,
+        num_parameters=sum(p.numel() for p in network.parameters()),
+        num_prunable=num_prunable,
+        num_nonzero=sum(int(p.count_nonzero()) for p in network.parameters()),
+        achieved_sparsity=measure_sparsity(prunable, num_removed),
+        arithmetic=arithmetic,  # type: ignore[arg-type]
+        precision=precision if result is None else result.precision,
+        device=device.type,
+        train_loss=None if result is None else result.loss,
+        structure=structure_of(network) if num_removed else {},
+    )
