@@ -48,6 +48,11 @@ class MemberSpec:
         """
         return int(self.member_id, 16) % 2**63
 
+    @property
+    def mask_seed(self) -> int:
+        """Seed of random masks, which share no random numbers with the batches."""
+        return int(_hash({"member_id": self.member_id, "of": "masks"}), 16) % 2**63
+
 
 @dataclass(frozen=True)
 class Plan:

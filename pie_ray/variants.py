@@ -7,7 +7,7 @@ off; a `kind` has none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -143,6 +143,10 @@ Pruning = Annotated[
     Field(discriminator="kind"),
 ]
 
+PRUNING_KINDS: tuple[str, ...] = tuple(
+    kind for pruning in get_args(get_args(Pruning)[0]) for kind in get_args(pruning.model_fields["kind"].annotation)
+)
+
 # ------------------------------------------------------------------------------------------------------ variants
 
 
@@ -247,7 +251,7 @@ def expand(grids: Sequence[VariantGrid]) -> list[Variant]:
                 if known != needed:
                     raise RecipeError(
                         f"variants.{index}: {needed.variant_id} is described twice with different settings; give each "
-                        "sparsity and scope one pruning schedule and fine-tuning"
+                        "sparsity and scope one pruning schedule and fine-tuning, and each loss one weighting"
                     )
     return sorted(variants.values(), key=lambda variant: len(variant.ancestors))
 

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from pie_ray.compress.pruning.gradual import GradualMasks
-from pie_ray.compress.pruning.masks import MASKS, global_masks, largest, layer_masks, measure_sparsity, prunable_weights
+from pie_ray.compress.pruning.masks import (
+    MASKS,
+    global_masks,
+    largest,
+    layer_masks,
+    measure_sparsity,
+    prunable_weights,
+    weights_to_prune,
+)
 from pie_ray.compress.pruning.schedule import cubic_sparsity, mask_updates
 from pie_ray.config import PruningSchedule, SmallResNetModel, WideResNetModel
 from pie_ray.errors import CompressionError
@@ -82,14 +90,15 @@ def test_masks_are_recomputed_evenly_and_end_at_the_final_sparsity():
 
 
 def test_training_too_short_to_prune():
-    with pytest.raises(ValueError, match="before the first of 1 training steps"):
+    with pytest.raises(CompressionError, match=r"before the first of 1 training steps: found `end` at 0.4"):
         mask_updates(PruningSchedule(begin=0.0, end=0.4), 0.9, 1)
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_zeros_stay_zero_through_momentum_and_weight_decay(scope):
     net = network()
-    pruner = GradualMasks(net, pruning(scope, num_updates=4), num_steps=20)
+    weights = prunable_weights(net, scope)
+    pruner = GradualMasks(weights, weights, pruning(scope, num_updates=4), num_steps=20)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
     generator = torch.Generator().manual_seed(0)
     zeros: dict[str, torch.Tensor] = {}
@@ -111,14 +120,15 @@ def test_zeros_stay_zero_through_momentum_and_weight_decay(scope):
 
 
 def test_a_network_that_is_not_sparse_enough_is_refused():
-    pruner = GradualMasks(network(), pruning(), num_steps=10)
+    weights = prunable_weights(network(), "layer")
+    pruner = GradualMasks(weights, weights, pruning(), num_steps=10)
     with pytest.raises(CompressionError, match=r"pruned to sparsity 0.000000, the variant asks for 0.9"):
         pruner.check()
 
 
 def test_a_network_without_prunable_layers_is_refused():
     with pytest.raises(CompressionError, match="no layer that pruning with scope 'layer' may prune"):
-        GradualMasks(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), pruning(), num_steps=10)
+        weights_to_prune(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "layer")
 
 
 def test_measured_sparsity_counts_exact_zeros():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...config import Scope
+from ...errors import CompressionError
 
 
 def prunable_weights(network: nn.Module, scope: Scope) -> dict[str, nn.Parameter]:
@@ -25,6 +26,19 @@ def prunable_weights(network: nn.Module, scope: Scope) -> dict[str, nn.Parameter
         for name, module in network.named_modules()
         if isinstance(module, kinds) and isinstance(module.weight, nn.Parameter)
     }
+
+
+def weights_to_prune(network: nn.Module, scope: Scope) -> dict[str, nn.Parameter]:
+    """The same. Raises CompressionError where there are none."""
+    weights = prunable_weights(network, scope)
+    if not weights:
+        raise CompressionError(f"the network has no layer that pruning with scope {scope!r} may prune")
+    return weights
+
+
+def random_scores(weights: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """A number in [0, 1) for every weight, whose largest a random mask keeps; `generator` is on the CPU."""
+    return {name: torch.rand(weight.shape, generator=generator).to(weight.device) for name, weight in weights.items()}
 
 
 def largest(magnitudes: Tensor, num_kept: int) -> Tensor:
@@ -74,6 +88,21 @@ def measure_sparsity(weights: Mapping[str, Tensor], num_removed: int = 0) -> flo
     return num_zero / num_weights if num_weights else 0.0
 
 
+def require_sparsity(weights: Mapping[str, Tensor], sparsity: float, scope: Scope) -> float:
+    """The sparsity measured from the weights.
+
+    Raises CompressionError where more than round(N (1 - sparsity)) are left, of each tensor or of all by `scope`. Fewer
+    are no error: a weight that is kept may be zero by itself.
+    """
+    achieved = measure_sparsity(weights)
+    together = [[weight] for weight in weights.values()] if scope == "layer" else [list(weights.values())]
+    for tensors in together:
+        num_kept = round(sum(tensor.numel() for tensor in tensors) * (1 - sparsity))
+        if sum(int(tensor.count_nonzero()) for tensor in tensors) > num_kept:
+            raise CompressionError(f"pruned to sparsity {achieved:.6f}, the variant asks for {sparsity}")
+    return achieved
+
+
 @final
 class FixedMasks:
     """Holds pruned weights at zero after every step of the optimizer."""
@@ -86,6 +115,13 @@ class FixedMasks:
     def of_zeros(cls, weights: Mapping[str, nn.Parameter]) -> FixedMasks:
         """What is zero now stays so."""
         return cls(weights, {name: weight.detach() != 0 for name, weight in weights.items()})
+
+    @classmethod
+    def put_on(cls, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> FixedMasks:
+        """Set what the masks leave out to zero, now and from now on."""
+        fixed = cls(weights, masks)
+        fixed.after_step()
+        return fixed
 
     @torch.no_grad()
     def after_step(self, step: int = 0) -> None:
