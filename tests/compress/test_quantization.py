@@ -16,11 +16,21 @@ from torch.nn import functional as F
 from pie_ray.compress.quantization import QUANTIZERS, int8, quantize, restore
 from pie_ray.compress.quantization.int8_kernels import kernels_are_exact
 from pie_ray.compress.quantization.network import quantizable_layers
+from pie_ray.compress.quantization.weight_only import pack_pairs, unpack_pairs
 from pie_ray.config import QuantizationScheme
 from pie_ray.errors import CompressionError, InputError, StoreError
 
 SCHEMES: tuple[QuantizationScheme, ...] = get_args(QuantizationScheme)
 INT8_SCHEMES: tuple[QuantizationScheme, ...] = ("dynamic_int8", "static_int8")
+NATIVE_SCHEMES = tuple(scheme for scheme in SCHEMES if scheme not in INT8_SCHEMES)
+STORED_AS: dict[str, torch.dtype] = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "dynamic_int8": torch.int8,
+    "static_int8": torch.int8,
+    "weight_int8": torch.int8,
+    "weight_int4": torch.uint8,  # two a byte
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -105,7 +115,7 @@ def test_every_scheme_of_a_recipe_has_a_quantizer() -> None:
 
 
 def test_an_unknown_scheme_is_refused(parent: nn.Sequential, calibration: Tensor) -> None:
-    with pytest.raises(InputError, match="unknown quantization scheme 'int4': accepted are float16, dynamic_int8"):
+    with pytest.raises(InputError, match="unknown quantization scheme 'int4': accepted are float16, bfloat16"):
         quantize(parent, "int4", calibration_images=calibration)  # type: ignore[arg-type]
 
 
@@ -142,8 +152,7 @@ class TestEveryScheme:
         before = parent.state_dict()
         state = quantize(parent, scheme, calibration_images=calibration).state
         covered = ["0", "1.conv1", "1.conv2", "1.shortcut", "6"]
-        narrow = torch.float16 if scheme == "float16" else torch.int8
-        assert [name for name in before if state[name].dtype == narrow and name.endswith(".weight")] == [
+        assert [name for name in before if state[name].dtype == STORED_AS[scheme] and name.endswith(".weight")] == [
             f"{name}.weight" for name in covered
         ]
         others = [name for name in before if name.rpartition(".")[0] not in covered]
@@ -162,8 +171,11 @@ class TestEveryScheme:
     ) -> None:
         state = quantize(pruned, scheme, calibration_images=calibration).state
         for name, layer in quantizable_layers(pruned):
-            assert (state[f"{name}.weight"][layer.weight == 0] == 0).all()
-            assert (state[f"{name}.weight"] == 0).float().mean() < 0.8
+            stored = state[f"{name}.weight"]
+            weight = unpack_pairs(stored, layer.weight.shape) if scheme == "weight_int4" else stored
+            assert (weight[layer.weight == 0] == 0).all()
+            # Of the others 4 bits round a good many to zero.
+            assert (weight == 0).float().mean() < (0.9 if scheme == "weight_int4" else 0.8)
 
     def test_predicts_an_image_alike_in_any_batch(
         self, scheme: QuantizationScheme, parent: nn.Sequential, calibration: Tensor, unseen: Tensor
@@ -172,8 +184,8 @@ class TestEveryScheme:
         together = forward(unseen[:65])
         alone = torch.cat([forward(image) for image in unseen[:65].split(1)])
         ragged = torch.cat([forward(batch) for batch in unseen[:65].split(32)])
-        # Sums of integers are exact in any order; float16 computes in float32, whose sums are not.
-        tolerance = 1e-5 if scheme == "float16" else 0
+        # Sums of integers are exact in any order; the other schemes compute in float32, whose sums are not.
+        tolerance = 1e-5 if scheme in NATIVE_SCHEMES else 0
         torch.testing.assert_close(alone, together, rtol=0, atol=tolerance)
         torch.testing.assert_close(ragged, together, rtol=0, atol=tolerance)
 
@@ -229,23 +241,24 @@ class OwnConvolution(nn.Conv2d):
     pass
 
 
-def test_float16_is_half_the_bytes_and_int8_about_a_quarter() -> None:
+def test_sixteen_bits_are_half_the_bytes_int8_about_a_quarter_and_int4_an_eighth() -> None:
     network = build(width=64)
     images = torch.zeros(1, 1, 8, 8)
     full = len(save(network.state_dict()))
     sizes = {scheme: len(save(quantize(network, scheme, calibration_images=images).state)) for scheme in SCHEMES}
-    assert sizes["float16"] / full == pytest.approx(1 / 2, abs=0.03)
-    assert sizes["dynamic_int8"] / full == pytest.approx(1 / 4, abs=0.03)
-    assert sizes["static_int8"] / full == pytest.approx(1 / 4, abs=0.03)
+    num_bits = {scheme: 16 if "float16" in scheme else int(scheme[-1]) for scheme in SCHEMES}
+    for scheme, size in sizes.items():
+        assert size / full == pytest.approx(num_bits[scheme] / 32, abs=0.03), scheme
 
 
-def test_float16_computes_the_rounded_weights_in_float32(
-    parent: nn.Sequential, calibration: Tensor, unseen: Tensor
+@pytest.mark.parametrize("scheme", ["float16", "bfloat16"])
+def test_sixteen_bit_schemes_compute_the_rounded_weights_in_float32(
+    scheme: QuantizationScheme, parent: nn.Sequential, calibration: Tensor, unseen: Tensor
 ) -> None:
     rounded = copy.deepcopy(parent)
     for _, layer in quantizable_layers(rounded):
-        layer.half().float()
-    quantized = quantize(parent, "float16", calibration_images=calibration)
+        layer.to(STORED_AS[scheme]).float()
+    quantized = quantize(parent, scheme, calibration_images=calibration)
     assert quantized.arithmetic == "native"
     assert torch.equal(quantized.forward(unseen), rounded(unseen))
 
@@ -315,3 +328,27 @@ def test_a_state_of_another_scheme_is_refused(
     state = quantize(parent, made, calibration_images=calibration).state
     with pytest.raises(StoreError, match="does not fit this network and scheme"):
         restore(parent, read, state)
+
+
+@pytest.mark.parametrize(("scheme", "num_values"), [("weight_int8", 255), ("weight_int4", 15)])
+def test_a_channels_weights_take_few_values_zero_among_them_and_each_with_its_counterpart(
+    scheme: QuantizationScheme, num_values: int, parent: nn.Sequential, calibration: Tensor
+) -> None:
+    network = quantize(parent, scheme, calibration_images=calibration).network
+    for (_, rounded), (_, trained) in zip(quantizable_layers(network), quantizable_layers(parent), strict=True):
+        for channel, source in zip(rounded.weight.detach(), trained.weight.detach(), strict=True):
+            step = source.abs().max() / (num_values // 2)
+            levels = channel / step
+            assert len(channel.unique()) <= num_values and channel.abs().max() == pytest.approx(
+                source.abs().max().item()
+            )
+            torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
+            assert ((channel - source).abs() <= 0.501 * step).all()
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 3, 3)])
+def test_pairs_of_four_bits_come_back_from_their_bytes(shape: tuple[int, ...]) -> None:
+    integers = torch.randint(-8, 8, shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    packed = pack_pairs(integers)
+    assert packed.dtype == torch.uint8 and len(packed) == (integers.numel() + 1) // 2
+    assert torch.equal(unpack_pairs(packed, integers.shape), integers)

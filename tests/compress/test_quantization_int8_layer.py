@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pie_ray.compress.quantization import int8_kernels
 from pie_ray.compress.quantization.int8_kernels import kernels_are_exact
-from pie_ray.compress.quantization.int8_layer import Int8Layer, image_ranges, input_range, quantize_weight
+from pie_ray.compress.quantization.int8_layer import Int8Layer
+from pie_ray.compress.quantization.levels import image_ranges, input_range, quantize_weight
 
 needs_kernels = pytest.mark.skipif(not kernels_are_exact(), reason="this processor has no exact int8 kernels")
 

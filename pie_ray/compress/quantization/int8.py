@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from .network import (
     load_state,
     portable,
     quantizable_layers,
+    replace_layers,
 )
 
 Extremes = tuple[Tensor, Tensor]
@@ -25,21 +26,19 @@ Extremes = tuple[Tensor, Tensor]
 
 
 def encode_static(network: nn.Module, calibration_images: Tensor) -> dict[str, Tensor]:
-    network = copy.deepcopy(network).eval()
-    extremes = observe_inputs(network, calibration_images)
-
-    def quantized(name: str, layer: QuantizableLayer) -> Int8Layer:
-        return Int8Layer.from_trained(name, layer, extremes[name])
-
-    _replace_layers(network, quantized)
-    return portable(network.state_dict())
+    return encode(network, observe_inputs(copy.deepcopy(network).eval(), calibration_images))
 
 
 def encode_dynamic(network: nn.Module, calibration_images: Tensor) -> dict[str, Tensor]:
     """Quantize the weights; the calibration images play no part."""
     del calibration_images
+    return encode(network, {})
+
+
+def encode(network: nn.Module, extremes: Mapping[str, Extremes]) -> dict[str, Tensor]:
+    """Quantize the weights; layers whose inputs' extremes are given become static."""
     network = copy.deepcopy(network)
-    _replace_layers(network, lambda name, layer: Int8Layer.from_trained(name, layer, None))
+    _replace_layers(network, lambda name, layer: Int8Layer.from_trained(name, layer, extremes.get(name)))
     return portable(network.state_dict())
 
 
@@ -79,12 +78,7 @@ def _widen(extremes: dict[str, Extremes], name: str, _: nn.Module, inputs: tuple
 
 
 def _replace_layers(network: nn.Module, replacement: Callable[[str, QuantizableLayer], Int8Layer]) -> list[Int8Layer]:
-    """Replace in place, a layer that stands in several places by one and the same."""
-    replaced: dict[nn.Module, Int8Layer] = {
-        layer: replacement(name, layer) for name, layer in quantizable_layers(network)
-    }
-    for parent in list(network.modules()):
-        for name, child in list(parent._modules.items()):
-            if child in replaced:
-                setattr(parent, name, replaced[child])
+    """Replace in place."""
+    replaced = {layer: replacement(name, layer) for name, layer in quantizable_layers(network)}
+    replace_layers(network, replaced)
     return list(replaced.values())

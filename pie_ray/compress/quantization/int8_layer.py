@@ -17,10 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from .int8_kernels import AbstractOperation, Kernel, operation_of
+from .levels import (
+    by_channel,
+    image_ranges,
+    input_range,
+    levels_as_bytes,
+    levels_of,
+    memory_format,
+    quantize_weight,
+)
 from .network import QuantizableLayer, require_finite
-
-MAX_LEVEL = 255
-MAX_WEIGHT = 127
 
 
 @final
@@ -48,8 +54,9 @@ class Int8Layer(nn.Module):
             self.register_buffer("input_scale", torch.ones((), device=device))
             self.register_buffer("input_zero_point", torch.zeros((), dtype=torch.int32, device=device))
         self.static = static
-        self._operation: AbstractOperation = operation_of(source)
+        self.operation: AbstractOperation = operation_of(source)
         self._kernel: Kernel | None = None
+        self._met: tuple[torch.Size, Tensor] | None = None
 
     @classmethod
     def from_trained(cls, name: str, source: QuantizableLayer, extremes: tuple[Tensor, Tensor] | None) -> Int8Layer:
@@ -66,52 +73,37 @@ class Int8Layer(nn.Module):
     def prepare(self, *, in_int8: bool) -> None:
         """Pack the loaded weights for the int8 kernels, or settle for simulating them."""
         zero_point = int(self.input_zero_point) if self.static else 0
-        self._kernel = self._operation.pack(self.weight, zero_point) if in_int8 else None
+        self._kernel = self.operation.pack(self.weight, zero_point) if in_int8 else None
+        self._met = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        inputs = self._operation.pad(inputs)
+        inputs = self.operation.pad(inputs)
         if self.static:
             scale, zero_point = self.input_scale, self.input_zero_point
         else:
             scale, zero_point = image_ranges(inputs)
-        levels = (inputs / scale).round_().add_(zero_point).clamp_(0, MAX_LEVEL)
-        outputs = self._sums(levels, zero_point).mul_(scale * self._by_channel(self.weight_scale))
+        outputs = self._sums(inputs, scale, zero_point).mul_(scale * self._by_channel(self.weight_scale))
         return outputs if self.bias is None else outputs.add_(self._by_channel(self.bias))
 
-    def _sums(self, levels: Tensor, zero_point: Tensor) -> Tensor:
+    def _sums(self, inputs: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         """Sum of (levels - zero_point) * weight over every window."""
         if self._kernel is None:
-            return self._operation.simulate(levels.sub_(zero_point), self.weight)
+            return self.operation.simulate(levels_of(inputs, scale, zero_point).sub_(zero_point), self.weight)
+        sums = self._kernel(levels_as_bytes(inputs, scale, zero_point))
         if self.static:
-            return self._kernel(levels)
-        # The kernels take one zero point a batch: each image's own is taken off afterwards, times the weights that it
-        # met: all of a window's, fewer at the borders, where padding is zero. An image of ones tells how many.
-        weight_met = self._kernel(torch.ones_like(levels[:1]))
-        return self._kernel(levels).addcmul_(weight_met, zero_point, value=-1)
+            return sums
+        # The kernels take one zero point a batch: each image's own is taken off afterwards, times the weights it met.
+        return sums.addcmul_(self._weight_met(self._kernel, inputs.shape[1:]), zero_point, value=-1)
+
+    def _weight_met(self, kernel: Kernel, shape: torch.Size) -> Tensor:
+        """Sum of the weights over every window: all of them, fewer at the borders, where padding is zero.
+
+        An image of ones tells; it is asked once for images of one shape.
+        """
+        if self._met is None or self._met[0] != shape:
+            ones = torch.ones(1, *shape, dtype=torch.uint8)
+            self._met = shape, kernel(ones.contiguous(memory_format=memory_format(ones)))
+        return self._met[1]
 
     def _by_channel(self, values: Tensor) -> Tensor:
-        return values.view(-1, *[1] * (self.weight.dim() - 2))
-
-
-def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers in -127..127 and the scale of each output channel; a channel of zeros has scale 1."""
-    scale = _positive(weight.flatten(1).abs().amax(1) / MAX_WEIGHT)
-    per_channel = scale.view(-1, *[1] * (weight.dim() - 1))
-    return (weight / per_channel).round_().clamp_(-MAX_WEIGHT, MAX_WEIGHT).to(torch.int8), scale
-
-
-def input_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and zero point of 256 levels from `low` to `high`, widened to hold zero; of a constant zero, 1 and 0."""
-    low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = _positive((high - low) / MAX_LEVEL)
-    return scale, (-low / scale).round_().clamp_(0, MAX_LEVEL)
-
-
-def image_ranges(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and zero point of each image, [n, 1, ...]."""
-    all_but_images = list(range(1, inputs.dim()))
-    return input_range(inputs.amin(all_but_images, keepdim=True), inputs.amax(all_but_images, keepdim=True))
-
-
-def _positive(scale: Tensor) -> Tensor:
-    return torch.where(scale == 0, 1.0, scale)
+        return by_channel(values, self.weight.dim() - 1)
