@@ -67,6 +67,10 @@ from .groups import GroupRates as GroupRates
 from .groups import binary_group_impact as binary_group_impact
 from .groups import group_impact as group_impact
 from .groups import intersections as intersections
+from .map_similarity import cosine_similarity as cosine_similarity
+from .map_similarity import dissimilarity_ratio as dissimilarity_ratio
+from .map_similarity import mean_similarity as mean_similarity
+from .map_similarity import rank_correlation as rank_correlation
 from .modal import ModalVote as ModalVote
 from .modal import label_counts as label_counts
 from .modal import modal_labels as modal_labels
@@ -82,6 +86,9 @@ from .pie import find_pies as find_pies
 from .pie import find_pies_from_votes as find_pies_from_votes
 from .pie import pie_correctness as pie_correctness
 from .pie import taxicab as taxicab
+from .preservation import LabelPreservation as LabelPreservation
+from .preservation import Preserved as Preserved
+from .preservation import label_preservation as label_preservation
 from .reduced import Accuracy as Accuracy
 from .reduced import ReducedAccuracy as ReducedAccuracy
 from .reduced import reduced_accuracy as reduced_accuracy
@@ -125,6 +132,7 @@ __all__ = [
     "GroupImpact",
     "GroupRates",
     "HalfPies",
+    "LabelPreservation",
     "MemberMean",
     "MembersNeeded",
     "ModalVote",
@@ -136,6 +144,7 @@ __all__ = [
     "PieCorrectness",
     "PieStability",
     "Pies",
+    "Preserved",
     "ReducedAccuracy",
     "Reliability",
     "Resampled",
@@ -175,6 +184,7 @@ __all__ = [
     "intersections",
     "is_uncertain",
     "label_counts",
+    "label_preservation",
     "mean_change",
     "mean_corruption_error",
     "member_mean",

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from ._arrays import FloatArray
 from ._counting import ratio
+from ._intervals import draw_counts, percentiles
 from ._validation import check_alpha, check_count, check_rng
 from .robustness import RESOLUTION, check_two, is_steady
 
@@ -135,25 +136,19 @@ class _Draws:
     ) -> _Draws:
         check_rng(rng)
         num_resamples, alpha = check_count("num_resamples", num_resamples), check_alpha(alpha)
-        reference = _draw(num_reference, num_resamples, rng)
-        return cls(reference, reference if is_paired else _draw(num_variant, num_resamples, rng), alpha)
+        reference = draw_counts(num_reference, num_resamples, rng) / num_reference
+        if is_paired:
+            return cls(reference, reference, alpha)
+        return cls(reference, draw_counts(num_variant, num_resamples, rng) / num_variant, alpha)
 
     def interval(self, value: FloatArray, drawn: FloatArray, *, least: float) -> Resampled:
         """Percentiles of `drawn` [resamples, ...], the draws next outside of them; undefined draws are at both ends."""
+        low, high = percentiles(drawn, alpha=self.alpha, least=least)
         says_nothing = np.isnan(drawn)
-        low = np.quantile(np.where(says_nothing, least, drawn), self.alpha / 2, axis=0, method="lower")
-        high = np.quantile(np.where(says_nothing, np.inf, drawn), 1 - self.alpha / 2, axis=0, method="higher")
         has_none = np.isnan(value) | (is_steady(np.where(says_nothing, 0.0, drawn)) & ~says_nothing.any(axis=0))
         if min(self.reference.shape[1], self.variant.shape[1]) < 2:
             has_none = np.ones(value.shape, np.bool_)
         return Resampled(value=value, low=np.where(has_none, np.nan, low), high=np.where(has_none, np.nan, high))
-
-
-def _draw(num_members: int, num_resamples: int, rng: np.random.Generator) -> FloatArray:
-    drawn = rng.integers(num_members, size=(num_resamples, num_members))
-    drawn += num_members * np.arange(num_resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-    return counts / num_members
 
 
 def _over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

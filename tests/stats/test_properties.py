@@ -122,6 +122,27 @@ def test_halves_of_an_unchanged_variant_are_the_noise_floor(case):
     np.testing.assert_allclose(np.sort(floor.pie_fractions), np.sort(shuffled.pie_fractions))
 
 
+@holds
+@given(cases(same_size=True))
+def test_what_a_loss_preserves_depends_on_no_order_or_name(case):
+    """The figures as they were found; intervals and the spread's correction are drawn."""
+    plain = np.where(case.rng.random(case.variant.shape) < 0.5, case.variant, case.reference)
+    there = _preservation(case.reference, plain, case.variant, case.labels)
+    members, examples, names = map(case.rng.permutation, (len(plain), case.labels.size, NUM_CLASSES))
+    shuffled = (each[members][:, examples] for each in (case.reference, plain, case.variant))
+    here = _preservation(*(names[each] for each in shuffled), names[case.labels[examples]])
+    _assert_same(there[:-2], here[:-2])
+    _assert_same(there[-2:], [changes[names] for changes in here[-2:]])
+
+
+def _preservation(reference, plain, preserving, labels):
+    options = {"num_classes": NUM_CLASSES, "rng": np.random.default_rng(0), "num_resamples": 5}
+    found = stats.label_preservation(reference, plain, preserving, labels, **options)
+    ratios = [found.cie_ratio.value, found.cie_u_ratio.value, found.top1_change.value]
+    worst = [found.worst_class_difference.value, found.plain.worst_class_change, found.preserving.worst_class_change]
+    return [*ratios, *worst, found.plain.class_change, found.preserving.class_change]
+
+
 def _pies(reference, variant, labels):
     pies = stats.find_pies(reference, variant, num_classes=NUM_CLASSES)
     return [pies.is_pie, pies.reference_mode, pies.variant_mode, pies.reference_agreement, pies.variant_agreement]

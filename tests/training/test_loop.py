@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from pie_ray.config import Augmentation, DigitsData, SmallResNetModel, Training
+from pie_ray.config import Augmentation, DigitsData, SmallResNetModel, StepSchedule, Training
 from pie_ray.data import load_splits
 from pie_ray.errors import NonFiniteLossError
 from pie_ray.models import build_network
@@ -126,3 +126,21 @@ def test_a_compiled_network_trains_to_the_same_figures(digits):
         losses.append(train(network, batches, Training(epochs=2, precision="float32", compile=is_compiled)).loss)
         assert set(network.state_dict()) == set(make(digits)[0].state_dict())
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_training_that_begins_later_has_the_later_rates_and_epochs(digits):
+    rates = {0: [], 1: []}
+    for first_epoch, seen in rates.items():
+        network, batches = make(digits)
+        before = network.classifier.weight.detach().clone()
+        epochs = []
+        result = train(
+            network,
+            batches,
+            Training(epochs=2, schedule=StepSchedule(kind="step", milestones=(1,), factor=1e-9)),
+            first_epoch=first_epoch,
+            on_epoch=lambda epoch, loss, epochs=epochs: epochs.append(epoch),
+        )
+        seen += [result.num_steps, epochs, float((network.classifier.weight.detach() - before).abs().max())]
+    assert (rates[0][:2], rates[1][:2]) == ([40, [1, 2]], [20, [2]])
+    assert rates[0][2] > 0.01 and rates[1][2] < 1e-6

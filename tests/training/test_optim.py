@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
-from pie_ray.config import CosineSchedule, StepSchedule, Training
+from pie_ray.config import ConstantSchedule, CosineSchedule, FineTuning, StepSchedule, Training
 from pie_ray.training.optim import learning_rate_factor, make_optimizer
 
 
@@ -28,3 +29,24 @@ def test_biases_and_batch_norm_do_not_decay():
     assert decayed["weight_decay"] == 0.1
     assert len(spared["params"]) == 4
     assert spared["weight_decay"] == 0
+
+
+def test_a_constant_rate_warms_up_and_stays():
+    schedule = ConstantSchedule(kind="constant", warmup_epochs=1)
+    assert [learning_rate_factor(schedule, epoch, 3) for epoch in (0, 0.5, 1, 3)] == [0, 0.5, 1, 1]
+
+
+def test_adam_decays_the_same_weights_and_what_an_objective_learns_does_not_decay():
+    network, learned = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), nn.Parameter(torch.zeros(2, 2))
+    optimizer = make_optimizer(network, Training(epochs=1, optimizer="adam", weight_decay=0.1), [learned])
+    decayed, spared = optimizer.param_groups
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(2, 1, 3, 3)] and decayed["weight_decay"] == 0.1
+    assert spared["params"][-1] is learned and spared["weight_decay"] == 0
+
+
+def test_fine_tuning_is_the_training_but_for_what_it_names():
+    training = Training(epochs=9, batch_size=7, momentum=0.5, label_smoothing=0.1, weight_decay=0.2)
+    found = FineTuning(epochs=2, optimizer="adam", learning_rate=1e-4).of(training)
+    named = {"epochs": 2, "optimizer": "adam", "learning_rate": 1e-4}
+    assert found == training.model_copy(update=named)
