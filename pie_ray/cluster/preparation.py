@@ -7,12 +7,11 @@ from functools import lru_cache
 
 import ray
 import torch
-from ray.exceptions import RayTaskError
 
 from ..config import Recipe
 from ..data import EvaluationImages, load_splits, open_suites
-from ..errors import PieRayError
 from ..prepared import Part, PreparedImages
+from .tasks import await_each
 
 
 def prepare_images(recipe: Recipe, missing: Sequence[Part], on_part: Callable[[Part], None]) -> None:
@@ -22,19 +21,7 @@ def prepare_images(recipe: Recipe, missing: Sequence[Part], on_part: Callable[[P
     """
     make = ray.remote(num_cpus=1, resources=recipe.execution.resources_per_member or None)(_make_part)
     running = {make.remote(recipe, part): part for part in missing}
-    try:
-        while running:
-            done, _ = ray.wait(list(running))
-            for reference in done:
-                ray.get(reference)
-                on_part(running.pop(reference))
-    except RayTaskError as error:
-        if isinstance(error.cause, PieRayError):
-            raise error.cause from error
-        raise
-    finally:
-        for reference in running:
-            ray.cancel(reference)
+    await_each(running, on_part)
 
 
 def _make_part(recipe: Recipe, part: Part) -> None:

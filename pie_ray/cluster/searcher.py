@@ -9,15 +9,19 @@ from typing import Any, final
 from ray.tune.search import Searcher
 
 from ..identity import MemberSpec
+from ..variants import loss_id
 
 
 def trial_config(spec: MemberSpec) -> dict[str, Any]:
     """What Tune and its observers see of a member."""
+    variant = spec.variant
     return {
         "member_id": spec.member_id,
         "variant": spec.variant_id,
-        "sparsity": spec.variant.sparsity,
-        "quantization": spec.variant.quantization or "none",
+        "pruning": "none" if variant.pruning is None else variant.pruning.method,
+        "sparsity": variant.sparsity,
+        "quantization": variant.quantization or "none",
+        "loss": "plain" if variant.loss is None else loss_id(variant.loss),
         "seed": spec.seed,
     }
 
