@@ -117,6 +117,15 @@ class Case:
             raise NotMeasuredError(f"no member of {variant_id} is on all of the sets: `pie-ray evaluate` the rest")
         return found
 
+    def cost(self, column: str, why: str) -> float:
+        """The variant's figure of `costs`. Raises NotMeasuredError, with `why`, where it is not known."""
+        table = self.tables.get("costs", pd.DataFrame())
+        mine = table[table["variant_id"] == self.variant_id] if len(table) else table
+        value = nan if mine.empty else mine.iloc[0].get(column, nan)
+        if pd.isna(value):
+            raise NotMeasuredError(why)
+        return float(value)
+
     def num_missing(self, variant_id: str) -> int:
         """Planned members that lack some evaluation set; without a plan, those that only some of its sets have."""
         counts = self._counts(variant_id)

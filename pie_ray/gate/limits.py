@@ -44,6 +44,8 @@ LIMITS: dict[str, Kind] = {
     "max_mce": Kind(robustness.mce, "ratio", _DRAWN),
     "max_checkpoint_bytes": Kind(cost.checkpoint_bytes, "bytes"),
     "max_size_ratio": Kind(cost.size_ratio, "ratio"),
+    "max_compressed_ratio": Kind(cost.compressed_ratio, "ratio"),
+    "max_latency_ratio": Kind(cost.latency_ratio, "ratio"),
     "min_sparsity": Kind(cost.sparsity, "fraction"),
     "min_members": Kind(cost.members, "count"),
     "max_missing_members": Kind(cost.missing_members, "count"),

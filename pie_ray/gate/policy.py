@@ -63,6 +63,10 @@ class RatioLimit(AbstractLimit):
     limit: Annotated[float, Field(gt=0)] = Field(description="A ratio to the reference, which is 1.")
 
 
+class LatencyLimit(RatioLimit):
+    batch_size: Annotated[int, Field(ge=1)] = Field(1, description="Images that the network is given at once.")
+
+
 class ClassLimit(FractionLimit):
     classes: Literal["all", "significant", "discovered"] = Field(
         "all",
@@ -116,7 +120,13 @@ class Limits(Config):
     max_mce: RatioLimit | None = Field(None, description="Mean corruption error over the reference's.")
     max_checkpoint_bytes: CountLimit | None = Field(None, description="Mean size of a checkpoint, in bytes.")
     max_size_ratio: RatioLimit | None = Field(None, description="Size of a checkpoint over the reference's.")
-    min_sparsity: ShareLimit | None = Field(None, description="Share of zero weights, measured.")
+    max_compressed_ratio: RatioLimit | None = Field(
+        None, description="Size of a checkpoint after zstd over the reference's."
+    )
+    max_latency_ratio: LatencyLimit | None = Field(
+        None, description="Latency over the reference's in float32, measured beside it."
+    )
+    min_sparsity: ShareLimit | None = Field(None, description="Share of weights that are zero or gone, measured.")
     min_members: CountLimit | None = Field(None, description="Complete members of the variant and of the reference.")
     max_missing_members: CountLimit | None = Field(
         CountLimit(limit=0), description="Members of the variant and the reference that were planned and are not there."

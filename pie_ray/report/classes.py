@@ -29,9 +29,15 @@ def class_section(classes: pd.DataFrame, panels: Mapping[str, str]) -> str:
         "test over members rejects that the class moved as accuracy did (p ≤ .05, as published, not corrected for the "
         "number of classes), two stars where the correction leaves it (q ≤ .05)."
     )
+    is_tested = not all(math.isnan(number(row, "p_value")) for row in rows_of(classes))
+    if not is_tested:
+        text = (
+            "How far each class's recall moved beyond the overall change, the hardest hit first. With one member each "
+            "nothing can be tested: no bar is significant, and none is known not to be."
+        )
     if not panels:
         return section("classes", TITLE, text, '<p class="muted">No class was compared yet.</p>')
-    marks = legend([("solid", "p ≤ .05 *, q ≤ .05 **"), ("faint", "not significant")])
+    marks = legend([("solid", "p ≤ .05 *, q ≤ .05 **"), ("faint", "not significant")]) if is_tested else ""
     body = f"{class_summary(classes)}{marks}{_panels(classes, panels)}{_every_class(classes)}"
     return section("classes", TITLE, text, body)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .attribution import METHODS, attribution_rows
 from .drawing import HEADING_INCHES, PAGE_COLOURS, SMALL_SVG_INCHES, PagePanel, page_panel, png
 from .foretelling import best_score
 from .panels import (
@@ -15,11 +16,14 @@ from .panels import (
     draw_accuracy,
     draw_classes,
     draw_pies,
+    draw_preservation,
     draw_reduced,
+    draw_similarity,
     draw_stability,
     draw_tradeoff,
     draw_uncertainty,
 )
+from .preservation import preservation_rows
 from .robustness import corrupted_rows
 from .robustness_panels import (
     OTHERS,
@@ -32,7 +36,7 @@ from .robustness_panels import (
     severity_curve,
 )
 from .rows import number, rows_of, variants_of
-from .tradeoff import points_of
+from .tradeoff import axes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +54,14 @@ def all_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
         "reduced_accuracy": reduced_accuracy(tables["summary"]),
         "class_impact": class_impact(tables["classes"]),
     }
-    if points_of(tables["summary"]):
-        drawn["tradeoff"] = tradeoff(tables["summary"])
+    if axes_of(tables["summary"], tables.get("costs")):
+        drawn["tradeoff"] = tradeoff(tables["summary"], tables["costs"])
     if _uncertainty(tables["foretelling"]):
         drawn["uncertainty"] = uncertainty(tables["foretelling"])
+    if _attribution(tables.get("attribution")):
+        drawn["attribution"] = attribution(tables["attribution"])
+    if preservation_rows(tables.get("preservation")):
+        drawn["preservation"] = preservation(tables["preservation"])
     if rows_of(tables["stability"]):
         drawn["stability"] = stability(tables["stability"])
     corrupted = corrupted_rows(tables.get("robustness"))
@@ -101,18 +109,21 @@ def _stability_height(table: pd.DataFrame) -> float:
     return max(3.5, 1.3 + 0.19 * len(variants_of(rows_of(table))))
 
 
-def tradeoff(summary: pd.DataFrame) -> bytes:
-    """PNG: top-1 and PIEs of every variant against its size; filled where no variant is better in everything."""
-    return png(_tradeoff(summary), 4.0, num_columns=2)
+def tradeoff(summary: pd.DataFrame, costs: pd.DataFrame) -> bytes:
+    """PNG: top-1 and PIEs of every variant against its size and its latency; hollow where another one is better."""
+    return png(_tradeoff(summary, costs), 4.0, num_columns=2)
 
 
-def tradeoff_panels(summary: pd.DataFrame) -> list[PagePanel]:
-    return [page_panel(draw, points, 4.2) for draw, points in _tradeoff(summary)]
+def tradeoff_panels(summary: pd.DataFrame, costs: pd.DataFrame | None) -> list[PagePanel]:
+    return [page_panel(draw, points, 4.2) for draw, points in _tradeoff(summary, costs)]
 
 
-def _tradeoff(summary: pd.DataFrame) -> list[tuple[Draw, Rows]]:
-    points = points_of(summary)
-    return [(draw_tradeoff("top1_mean", "Top-1 by size"), points), (draw_tradeoff("pies", "PIEs by size"), points)]
+def _tradeoff(summary: pd.DataFrame, costs: pd.DataFrame | None) -> list[tuple[Draw, Rows]]:
+    return [
+        (draw_tradeoff(column, f"{what} by {axis.name}", axis.unit), axis.points)
+        for axis in axes_of(summary, costs)
+        for column, what in (("top1_mean", "Top-1"), ("pies", "PIEs"))
+    ]
 
 
 def uncertainty(foretelling: pd.DataFrame) -> bytes:
@@ -136,6 +147,32 @@ def _uncertainty(foretelling: pd.DataFrame) -> list[tuple[Draw, Rows]]:
         return []
     mine = [row for row in rows if row["score"] == score and not math.isnan(number(row, "median_on_pies"))]
     return [(draw_uncertainty(score), mine)]
+
+
+def attribution(table: pd.DataFrame) -> bytes:
+    """PNG: how alike every variant's attribution maps are to the reference's, a panel a method."""
+    panels = _attribution(table)
+    return png(panels, _height(max(len(rows) for _, rows in panels)), num_columns=2)
+
+
+def attribution_panels(table: pd.DataFrame | None) -> list[PagePanel]:
+    return [page_panel(draw, rows, _height(len(rows))) for draw, rows in _attribution(table)]
+
+
+def _attribution(table: pd.DataFrame | None) -> list[tuple[Draw, Rows]]:
+    by_method = attribution_rows(table)
+    return [(draw_similarity(METHODS.get(method, method)), rows) for method, rows in by_method.items()]
+
+
+def preservation(table: pd.DataFrame) -> bytes:
+    """PNG: CIEs and CIE-Us of the plain loss over those of each label-preserving one, with intervals."""
+    rows = preservation_rows(table)
+    return png([(draw_preservation, rows)], _height(len(rows)), num_columns=1)
+
+
+def preservation_panel(table: pd.DataFrame) -> PagePanel:
+    rows = preservation_rows(table)
+    return page_panel(draw_preservation, rows, _height(len(rows), row_inches=0.36))
 
 
 def accuracy_panel(summary: pd.DataFrame) -> PagePanel:

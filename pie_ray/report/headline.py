@@ -8,6 +8,7 @@ from enum import StrEnum
 from html import escape
 from typing import Any
 
+from . import lone
 from .chance import has_too_few
 from .rows import REFERENCE_ID, number, variants_of
 from .words import count, listed, percent, plural, points
@@ -84,6 +85,8 @@ def headline(rows: Sequence[Row]) -> str:
         return f"Top-1 accuracy is <b>{top1}</b> over {networks}; no compressed variant is complete yet."
     name = f"<b>{escape(str(worst['variant_id']))}</b>"
     opening = f"{name} forgets most:" if len(compared_rows(rows)) > 1 else f"{name} costs"
+    if lone.are_lone(rows):
+        return f"{opening} {_accuracy_clause(worst)}, and {lone.changed_clause(worst, _asked(worst))}."
     return f"{opening} {_accuracy_clause(worst)}, and {_pie_clause(worst)}{_CLOSING[verdict(worst)]}."
 
 
@@ -99,6 +102,8 @@ def findings(rows: Sequence[Row], class_rows: Sequence[Row]) -> list[str]:
     worst = most_forgetful(rows)
     if worst is None:
         return []
+    if lone.are_lone(rows):
+        return lone.findings(compared_rows(rows))
     return [text for text in (_chance(worst, class_rows), _harmless(rows), _unknown(rows)) if text]
 
 
@@ -187,10 +192,11 @@ def tiles(rows: Sequence[Row]) -> list[tuple[str, str]]:
     compared = compared_rows(rows)
     num_members = sum(number(row, "num_members") for row in rows)
     num_beyond = sum(verdict(row) is Verdict.BEYOND for row in compared)
+    beyond = (f"{num_beyond} of {len(compared)}", "compressed variants cost more than chance")
     return [
         (count(num_members), f"{'member' if num_members == 1 else 'members'} of {plural(len(rows), 'variant')}"),
         (count(number(reference, "num_examples")), "examples answered by each"),
         (percent(number(reference, "top1_mean")), "top-1 of the reference"),
         (percent(number(most_forgetful(rows) or {}, "pie_fraction")), "of answers changed at worst"),
-        (f"{num_beyond} of {len(compared)}", "compressed variants cost more than chance"),
+        lone.worst_lost(compared) if lone.are_lone(rows) else beyond,
     ]

@@ -9,13 +9,26 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from . import chance, figures, foretelling, gallery, groups, multilabel, robustness, robustness_section, variants
+from . import (
+    attribution,
+    chance,
+    figures,
+    foretelling,
+    gallery,
+    groups,
+    lone,
+    multilabel,
+    preservation,
+    robustness,
+    robustness_section,
+    variants,
+)
 from .classes import class_section
 from .fragility import fragility_block
 from .headline import compared_rows, findings, headline, most_forgetful, tiles
 from .markup import definition_list, figure, folded, scrolled, wide_figure
 from .rows import main_set, number, rows_of
-from .tradeoff import points_of, tradeoff_section
+from .tradeoff import axes_of, tradeoff_section
 from .words import unbroken
 
 if TYPE_CHECKING:
@@ -28,7 +41,7 @@ _CONTENTS = {
     "variants": "Every variant",
     "accuracy": "Accuracy and PIEs",
     "chance": "Chance",
-    "tradeoff": "Size and accuracy",
+    "tradeoff": "Costs",
     "stability": "Stability",
     "reduced": "Without the PIEs",
     "classes": "Classes",
@@ -37,6 +50,8 @@ _CONTENTS = {
     "countermeasures": "Countermeasures",
     "groups": "Groups",
     "flips": "Flips",
+    "preservation": "Label-preserving losses",
+    "attribution": "Attribution",
     "foretelling": "Uncertainty",
     "evidence": "Evidence",
     "robustness": "Robustness",
@@ -84,18 +99,22 @@ def render_report(
     ]
     worst = most_forgetful(rows)
     chosen = "" if worst is None else str(worst["variant_id"])
+    is_lone = lone.are_lone(rows)
     sections = _sections(tables, rows, samples, class_names)
+    if is_lone:
+        sections |= dict.fromkeys(_OF_POPULATIONS, "") | {"flips": lone.pair_section(rows, tables["pairs"])}
     sections["gallery"] = gallery.gallery_section(
         tables["pies"], evaluation_set, class_names, thumbnails, chosen, answers
     )
     parts = {
         "title": escape(title),
+        "study": "one network against one" if is_lone else "population study",
         "evaluation_set": escape(evaluation_set),
         "headline": unbroken(headline(rows)),
         "findings": "".join(f"<p>{unbroken(text)}</p>" for text in findings(rows, class_rows)),
         "to_gallery": _TO_GALLERY if compared_rows(rows) else "",
         "tiles": "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles(rows)),
-        "notes": _notes(notes, missing),
+        "notes": _notes([lone.NOTE, *notes] if is_lone else notes, missing),
         "contents": _contents([*(name for name, html in sections.items() if html), "words", "provenance"]),
         "sections": "\n".join(sections[name] for name in _CONTENTS if sections.get(name)),
         "provenance": definition_list(provenance) + _recipe(recipe),
@@ -108,14 +127,15 @@ def render_report(
 def _sections(tables: Tables, rows: Sequence[Row], samples: bytes | None, names: Sequence[str]) -> dict[str, str]:
     """HTML by the section's name, empty where it has nothing to say; the gallery comes last, from elsewhere."""
     summary = tables["summary"]
-    points = points_of(summary)
+    costs = tables.get("costs")
+    tradeoff = "".join(map(figure, figures.tradeoff_panels(summary, costs)))
     return {
         "variants": variants.variant_section(rows),
         "accuracy": variants.accuracy_section(
             figure(figures.accuracy_panel(summary)) + figure(figures.pies_panel(summary))
         ),
         "chance": chance.significance_section(rows),
-        "tradeoff": tradeoff_section(points, "".join(map(figure, figures.tradeoff_panels(summary))) if points else ""),
+        "tradeoff": tradeoff_section(axes_of(summary, costs), costs, tradeoff),
         "stability": _stability(tables["stability"]),
         "reduced": variants.reduced_section(rows, figure(figures.reduced_accuracy_panel(summary))),
         "classes": "" if len(tables["attributes"]) else _classes(tables["classes"]),
@@ -124,12 +144,17 @@ def _sections(tables: Tables, rows: Sequence[Row], samples: bytes | None, names:
         "countermeasures": multilabel.countermeasure_section(tables["countermeasures"]),
         "groups": groups.group_section(tables["groups"], tables["gaps"], rows),
         "flips": chance.flip_section(rows, tables["pairs"]),
+        "preservation": _preservation(tables.get("preservation"), rows),
+        "attribution": _attribution(tables.get("attribution")),
         "foretelling": _foretelling(tables["foretelling"]),
         "evidence": groups.evidence_section(tables["evidence"]),
         "robustness": _robustness(tables, samples, names),
         "sets": variants.evaluation_sets_section(_by_set(summary)),
     }
 
+
+_OF_POPULATIONS = ("accuracy", "chance", "stability", "reduced")
+"""Sections whose words and figures are of several members each."""
 
 _TO_GALLERY = '<p><a href="#gallery">See the examples that are forgotten most</a></p>'
 
@@ -170,6 +195,16 @@ def _classes(classes: pd.DataFrame) -> str:
 def _foretelling(table: pd.DataFrame) -> str:
     drawn = figures.uncertainty_panel(table)
     return foretelling.foretelling_section(table, "" if drawn is None else figure(drawn))
+
+
+def _preservation(table: pd.DataFrame | None, rows: Sequence[Row]) -> str:
+    if table is None or not len(table):
+        return ""
+    return preservation.preservation_section(table, rows, figure(figures.preservation_panel(table)))
+
+
+def _attribution(table: pd.DataFrame | None) -> str:
+    return attribution.attribution_section(table, [figure(panel) for panel in figures.attribution_panels(table)])
 
 
 def _robustness(tables: Tables, samples: bytes | None, class_names: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .classes import stars
 from .foretelling import quartiles, score_title
 from .labels import FONT_POINTS, name_points, spread
+from .preservation import RATIOS
 from .rows import REFERENCE_ID, number, variants_of
-from .tradeoff import SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,40 +189,90 @@ def draw_uncertainty(score: str) -> Draw:
     return draw
 
 
-def draw_tradeoff(column: str, title: str) -> Draw:
-    """`column` of `tradeoff.points_of` against size; filled where no variant is better in everything."""
+def draw_similarity(title: str) -> Draw:
+    """How alike attribution maps are to the reference's; the reference's own row is of two of its members."""
+
+    def draw(axes: Axes, rows: Rows) -> None:
+        for position, row in enumerate(rows):
+            is_reference = row["variant_id"] == REFERENCE_ID
+            mean, low, high = (number(row, column) for column in ("mean", "low", "high"))
+            axes.errorbar(
+                mean,
+                position,
+                xerr=None if math.isnan(low + high) else [[max(mean - low, 0)], [max(high - mean, 0)]],
+                fmt="o" if is_reference else "s",
+                color=REFERENCE if is_reference else VARIANT,
+                markersize=6,
+                elinewidth=1.6,
+                capsize=3,
+            )
+            if is_reference and not math.isnan(mean):
+                axes.axvline(mean, color=REFERENCE, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+        _label_rows(axes, [row["variant_id"] for row in rows])
+        axes.margins(x=0.08)
+        axes.set_title(title)
+        axes.set_xlabel("rank correlation of maps")
+
+    return draw
+
+
+def draw_preservation(axes: Axes, rows: Rows) -> None:
+    """Ratios of the plain loss over the preserving one, with a line at 1; an end at infinity is an arrow."""
+    ends = [number(row, f"{name}{end}") for row in rows for name in RATIOS for end in ("", "_low", "_high")]
+    reach = 1.1 * max((end for end in ends if math.isfinite(end)), default=1.0)
+    for position, row in enumerate(rows):
+        for name, height, mark, colour in (("cie_u_ratio", -0.14, "s", VARIANT), ("cie_ratio", 0.14, "o", REFERENCE)):
+            value, low, high = (number(row, f"{name}{end}") for end in ("", "_low", "_high"))
+            at = position + height
+            if not math.isnan(low):
+                axes.plot([min(low, reach), min(high, reach)], [at, at], color=colour, linewidth=1.6)
+            if math.isinf(high):
+                axes.plot(reach, at, ">", color=colour, markersize=6)
+            if math.isfinite(value):
+                axes.plot(value, at, mark, color=colour, markersize=6, label=once(axes, RATIOS[name]))
+    axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+    _label_rows(axes, [row["variant_id"] for row in rows])
+    axes.set_xlim(0, max(reach, 1.2) * 1.02)
+    axes.set_title("Labels kept by preserving losses")
+    axes.set_xlabel("plain loss / preserving loss; above 1 it keeps more")
+
+
+def draw_tradeoff(column: str, title: str, unit: str) -> Draw:
+    """`column` of a `tradeoff.Axis`' points against their cost; hollow where another variant is better."""
 
     def draw(axes: Axes, points: Rows) -> None:
-        for point in points:
+        for point in sorted(points, key=lambda point: point["variant_id"] == REFERENCE_ID):
             is_reference, is_beaten = point["variant_id"] == REFERENCE_ID, point["beaten_by"] is not None
             colour = REFERENCE if is_reference else VARIANT
+            ends = [100 * point["cost_low"], 100 * point["cost_high"]]
+            axes.plot(ends, [100 * point[column]] * 2, color=colour, linewidth=1.2, alpha=0.5)
             axes.plot(
-                100 * point["relative_size"], 100 * point[column], "o" if is_reference else "s", color=colour,
+                100 * point["cost"], 100 * point[column], "o" if is_reference else "s", color=colour,
                 markersize=7, markerfacecolor="none" if is_beaten else colour, markeredgewidth=1.4,
                 label=once(axes, "reference" if is_reference else "beaten" if is_beaten else "beaten by none"),
             )  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.12, y=0.12)
         low, high = axes.get_xlim()
-        ticks = [size for size in _SIZES if low <= size <= high]
-        axes.set_xticks(ticks, [f"{size:g}" for size in ticks])
+        ticks = [cost for cost in _COSTS if low <= cost <= high]
+        axes.set_xticks(ticks, [f"{cost:g}" for cost in ticks])
         axes.set_xticks([], minor=True)
         axes.grid(color=MUTED, alpha=0.25, linewidth=0.8)
         first_unbeaten = sorted(points, key=lambda point: point["beaten_by"] is not None)
         name_points(
             axes,
             [
-                (100 * point["relative_size"], 100 * point[column], shorten(str(point["variant_id"]), 28))
+                (100 * point["cost"], 100 * point[column], shorten(str(point["variant_id"]), 28))
                 for point in first_unbeaten
             ],
         )
         axes.set_title(title)
-        axes.set_xlabel(f"%, by {SIZE}, in % of the reference's")
+        axes.set_xlabel(f"%, by {unit}, in % of the reference's")
 
     return draw
 
 
-_SIZES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+_COSTS = tuple(digit * 10.0**power for power in range(-1, 5) for digit in (1, 2, 5))
 
 
 def shorten(text: str, length: int = 22) -> str:

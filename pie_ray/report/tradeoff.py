@@ -1,12 +1,15 @@
-"""What a variant's size buys: which variants no other beats in size, accuracy and PIEs at once."""
+"""What a variant's cost buys: which variants no other beats in cost, accuracy and PIEs at once; by size and latency."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .costs import batch_sizes, cost_block, measured_on, rows_without_sets
+from .headline import NUM_DEVIATIONS
 from .markup import legend, section
 from .rows import REFERENCE_ID, number, rows_of
 from .tables import Column, table_block
@@ -17,76 +20,191 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-SIZE = "checkpoint bytes × share of non-zero weights"
+Interval = tuple[float, float, float]
+"""Lower end, value, upper end."""
+
+_LEAST = 0.02
+"""Costs that differ by less, as a share, count as the same."""
+_UNKNOWN_SPREAD = 0.1
+"""Taken for a latency's spread where one round alone was measured."""
 
 
-def points_of(summary: pd.DataFrame) -> list[Row]:
-    """Variants whose size, top-1 and PIEs are known, with `size`, `relative_size` (the reference's is 1), `pies` (the
-    share of PIEs, none of the reference's) and `beaten_by` (a variant that is better, or None); smallest first.
+@dataclass(frozen=True)
+class Axis:
+    """One cost, and the variants against it."""
 
-    None where the reference's or every variant's size is not known. A checkpoint has its zeros written out, so `size`
-    is what would be left of it without them; a sparse format adds where the others stand.
+    name: str
+    """`size` or `latency`"""
+    unit: str
+    points: list[Row]
+    """The cheapest first. `cost` and its ends `cost_low` and `cost_high` are relative to the reference's; `top1_mean`;
+    `pies` is the share of PIEs, none of the reference's; `beaten_by` is a variant that is better, or None."""
+
+
+def axes_of(summary: pd.DataFrame, costs: pd.DataFrame | None) -> list[Axis]:
+    """Of size and latency those that are known of the reference and of another variant.
+
+    Size is the compressed checkpoint's; latency that of the smallest batch, and over the reference's in float32.
     """
-    points = [point for row in rows_of(summary) if (point := _point(row)) is not None]
-    reference = next((point for point in points if point["variant_id"] == REFERENCE_ID), None)
-    if reference is None or len(points) < 2:
-        return []
-    for point in points:
-        point["relative_size"] = point["size"] / reference["size"]
-        point["beaten_by"] = _beaten_by(point, points)
-    return sorted(points, key=lambda point: (point["size"], point["variant_id"]))
+    known = rows_without_sets(costs)
+    candidates: list[tuple[str, str, Callable[[Row], Interval]]] = [
+        ("size", "size of the compressed checkpoint", _size)
+    ]
+    if sizes := batch_sizes(known):
+        what = "an image by itself" if sizes[0] == 1 else f"a batch of {sizes[0]:,}"
+        candidates.append(("latency", f"latency of {what}", _latency(sizes[0])))
+    by_variant = {row["variant_id"]: row for row in known}
+    axes = []
+    for name, unit, interval_of in candidates:
+        points = [_point(row, interval_of(by_variant.get(row["variant_id"], {}))) for row in rows_of(summary)]
+        axes.append(Axis(name, unit, _compared([point for point in points if point is not None])))
+    return [axis for axis in axes if axis.points]
 
 
-def _point(row: Row) -> Row | None:
-    zeros = number(row, "achieved_sparsity_mean")
+def _size(cost: Row) -> Interval:
+    size = number(cost, "relative_compressed_bytes")
+    return size, size, size
+
+
+def _latency(batch_size: int) -> Callable[[Row], Interval]:
+    def interval_of(cost: Row) -> Interval:
+        slow, middle, fast = (
+            1 / speedup if (speedup := number(cost, f"speedup{end}_batch_{batch_size}")) else math.nan
+            for end in ("_low", "", "_high")
+        )
+        if math.isnan(slow):
+            return middle * (1 - _UNKNOWN_SPREAD), middle, middle * (1 + _UNKNOWN_SPREAD)
+        return fast, middle, slow
+
+    return interval_of
+
+
+def _point(row: Row, cost: Interval) -> Row | None:
     is_reference = row["variant_id"] == REFERENCE_ID
-    point = {
-        "variant_id": row["variant_id"],
-        "size": number(row, "checkpoint_bytes_mean") * (1 - zeros),
-        "top1_mean": number(row, "top1_mean"),
+    point = row | {
+        "cost_low": cost[0],
+        "cost": cost[1],
+        "cost_high": cost[2],
         "pies": 0.0 if is_reference else number(row, "pie_fraction"),
         "num_pies": 0.0 if is_reference else number(row, "num_pies"),
     }
-    is_known = not any(math.isnan(point[name]) for name in ("size", "top1_mean", "pies"))
-    return point if is_known and point["size"] > 0 else None
+    is_known = not any(math.isnan(number(point, name)) for name in ("cost", "top1_mean", "pies"))
+    return point if is_known and point["cost"] > 0 else None
+
+
+def _compared(points: list[Row]) -> list[Row]:
+    if len(points) < 2 or all(point["variant_id"] != REFERENCE_ID for point in points):
+        return []
+    beaten = [point | {"beaten_by": _beaten_by(point, points)} for point in points]
+    return sorted(beaten, key=lambda point: (point["cost"], point["variant_id"]))
+
+
+# ------------------------------------------------------------------------------------------------ what beats what
 
 
 def _beaten_by(point: Row, points: Sequence[Row]) -> str | None:
-    """The most accurate of the variants that are as good in all three, and better in one."""
-    better = [other for other in points if _merits(other) != _merits(point) and _is_as_good(other, point)]
-    best = max(better, key=lambda other: other["top1_mean"], default=None)
+    """The most accurate of the variants that beat it, of equals the cheapest."""
+    better = [other for other in points if _beats(other, point)]
+    best = max(better, key=lambda other: (other["top1_mean"], -other["cost"]), default=None)
     return None if best is None else str(best["variant_id"])
 
 
-def _merits(point: Row) -> tuple[float, float, float]:
-    return -point["size"], point["top1_mean"], -point["pies"]
+def _beats(other: Row, point: Row) -> bool:
+    """As accurate, with as few PIEs and not dearer; and in one of them better by more than chance."""
+    if other["top1_mean"] < point["top1_mean"] or other["pies"] > point["pies"]:
+        return False
+    leads = [lead(other, point) for lead in (_is_cheaper, _is_more_accurate, _forgets_less)]
+    return leads[0] >= 0 and max(leads) > 0
 
 
-def _is_as_good(other: Row, point: Row) -> bool:
-    return all(theirs >= own for theirs, own in zip(_merits(other), _merits(point), strict=True))
+def _is_cheaper(one: Row, other: Row) -> int:
+    """1 for yes, -1 for the contrary, 0 where the two cannot be told apart; as the other leads."""
+    if one["cost_high"] * (1 + _LEAST) < other["cost_low"]:
+        return 1
+    return -1 if other["cost_high"] * (1 + _LEAST) < one["cost_low"] else 0
 
 
-def tradeoff_section(points: Sequence[Row], figures: str) -> str:
-    """`figures` are HTML; empty without points."""
-    if not points:
+def _is_more_accurate(one: Row, other: Row) -> int:
+    """By two standard errors of the difference."""
+    errors = [number(row, "top1_std") / math.sqrt(max(number(row, "num_members"), 1)) for row in (one, other)]
+    return _lead(one["top1_mean"] - other["top1_mean"], 2 * math.hypot(*errors))
+
+
+def _forgets_less(one: Row, other: Row) -> int:
+    """By the rule that tells PIEs from the noise floor; where halves are not known, by the PIEs themselves."""
+    (share, deviation), (other_share, other_deviation) = _halves(one), _halves(other)
+    if math.isnan(share) or math.isnan(other_share):
+        return _lead(other["pies"] - one["pies"], 0.0)
+    return _lead(other_share - share, NUM_DEVIATIONS * max(deviation, other_deviation))
+
+
+def _halves(row: Row) -> tuple[float, float]:
+    """PIEs between halves, and their standard deviation: the reference's are the noise floor."""
+    name = "null_pie" if row["variant_id"] == REFERENCE_ID else "half_pie"
+    return number(row, f"{name}_fraction"), number(row, f"{name}_std")
+
+
+def _lead(difference: float, chance: float) -> int:
+    """Where chance is not known, every difference counts."""
+    if abs(difference) <= (0.0 if math.isnan(chance) else chance):
+        return 0
+    return 1 if difference > 0 else -1
+
+
+# ------------------------------------------------------------------------------------------------------ the section
+
+
+def tradeoff_section(axes: Sequence[Axis], costs: pd.DataFrame | None, figures: str) -> str:
+    """What each variant costs, and which ones are worth it; `figures` are HTML. Empty without costs."""
+    rows = rows_without_sets(costs)
+    if not rows:
         return ""
+    parts = [cost_block(rows)]
+    if axes:
+        marks = legend([("dot", "reference"), ("solid", "beaten by none"), ("open", "beaten")])
+        parts += [f"<p>{_ABOUT_THE_FRONT}</p>{marks}", f'<div class="figures">{figures}</div>', _front_table(axes)]
+    return section("tradeoff", "What compression costs and buys", _about(rows), "\n".join(parts))
+
+
+def _about(rows: Sequence[Row]) -> str:
     text = (
-        "Which variants are worth their size? Filled are those that no other beats: none is as small, as accurate and "
-        "forgets as little at once, and better in one (the Pareto front). Hollow ones are beaten. Size is what a "
-        "checkpoint holds without its zeros, measured: its bytes times the share of weights that are not zero. A "
-        "sparse format adds the places of the others, and how fast a variant runs is another question. Differences "
-        "within chance count here as others do."
+        "What a variant takes: weights, bytes and multiply-adds are counted, latencies measured. Zeros make a "
+        "checkpoint smaller once it is compressed; dense kernels multiply by them all the same, so that zeros alone "
+        "make no processor faster."
     )
-    marks = legend([("dot", "reference"), ("solid", "beaten by none"), ("open", "beaten")])
+    return f"{text} {measured_on(rows)}"
+
+
+_ABOUT_THE_FRONT = (
+    "Which variants are worth their cost? Filled are those that no other beats: none costs as little, is as accurate, "
+    "has as few PIEs, and is better in one of these by more than chance (the Pareto front). Hollow ones are beaten. "
+    "More than chance are, of top-1, two standard errors over members; of PIEs, three standard deviations between "
+    f"halves; of a latency, quartiles over rounds that do not overlap. Costs within {100 * _LEAST:.0f} % of each other "
+    "count as the same."
+)
+
+
+def _front_table(axes: Sequence[Axis]) -> str:
+    by_axis = {axis.name: {point["variant_id"]: point for point in axis.points} for axis in axes}
+    rows = list({name: point for points in by_axis.values() for name, point in points.items()}.values())
     columns: list[Column] = [
-        ("Size", f"{SIZE}, in % of the reference's", lambda row: percent(row["relative_size"])),
         ("Top-1", "mean over members", lambda row: percent(row["top1_mean"], 2)),
         ("PIEs", "and their share", _pies),
-        ("Beaten by", "the most accurate variant that is as good in all three", _beaten),
     ]
-    title = "What the size buys"
-    body = f'{marks}<div class="figures">{figures}</div>{table_block(points, columns, title)}'
-    return section("tradeoff", title, text, body)
+    for axis in axes:
+        columns += [
+            (axis.name.capitalize(), f"{axis.unit}, in % of the reference's", _of(by_axis[axis.name], _cost)),
+            (f"Beaten in {axis.name}", "by the most accurate variant that does", _of(by_axis[axis.name], _beaten)),
+        ]
+    return table_block(rows, columns, "Which variants are worth their cost")
+
+
+def _of(points: dict[str, Row], show: Callable[[Row], str]) -> Callable[[Row], str]:
+    return lambda row: show(points[row["variant_id"]]) if row["variant_id"] in points else MISSING
+
+
+def _cost(point: Row) -> str:
+    return percent(point["cost"])
 
 
 def _pies(row: Row) -> str:
@@ -95,5 +213,5 @@ def _pies(row: Row) -> str:
     return f"{count(row['num_pies'])} <small>{percent(row['pies'], 2)}</small>"
 
 
-def _beaten(row: Row) -> str:
-    return "none" if row["beaten_by"] is None else escape(row["beaten_by"])
+def _beaten(point: Row) -> str:
+    return "by none" if point["beaten_by"] is None else escape(point["beaten_by"])

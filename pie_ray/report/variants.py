@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from . import lone
 from .headline import FEWEST_MEMBERS, NUM_DEVIATIONS, Verdict, accuracy_change, compared_rows, reasons, verdict
 from .markup import legend, scrolled, section
 from .rows import REFERENCE_ID, number, variants_of
@@ -30,7 +31,7 @@ def variant_section(rows: Sequence[Row]) -> str:
         ("On PIEs", "top-1 on the PIEs: reference → variant", _on_pies),
         ("ECE", "expected calibration error, mean over members", lambda row: percent(number(row, "ece_mean"))),
         ("Members", "complete networks that these figures are means over", lambda row: _members(row, full)),
-        ("Zeros", "share of zero weights, measured in the prunable layers", _sparsity),
+        ("Pruned", "share of the prunable layers' weights that are zero or gone, measured", _sparsity),
         ("Size", "mean checkpoint, and how the networks compute where not natively", _size),
     ]
     text = (
@@ -39,8 +40,14 @@ def variant_section(rows: Sequence[Row]) -> str:
         f"{FEWEST_MEMBERS} members or more), or where single examples are significant. <i>Nothing measurable</i> is "
         "said of these members: more of them see smaller costs."
     )
+    if lone.are_lone(rows):
+        text = _OF_NETWORKS
+        columns = [_ALONE.get(column[0], column) for column in columns if column[0] not in _NOT_ALONE]
     title = "Every variant against the uncompressed reference"
     return section("variants", title, text if compared_rows(rows) else "", table_block(rows, columns, title))
+
+
+_OF_NETWORKS = "One network each: the figures are exact for these networks, and say nothing of other trainings."
 
 
 def accuracy_section(figures: str) -> str:
@@ -167,3 +174,16 @@ def _size(row: Row) -> str:
 def _accuracy_and_change(row: Row) -> str:
     change = number(row, "top1_mean") - number(row, "reference_top1_mean")
     return f"{percent(number(row, 'top1_mean'))} <small>{points(change)}</small>"
+
+
+_NOT_ALONE = ("Cost", "Halves", "Noise floor", "Significant", "Members")
+"""Columns that take several members."""
+
+_ALONE: dict[str, Column] = {
+    "Top-1": ("Top-1", "share of right answers", _top1),
+    "Change": ("Change", "percentage points against the reference", _top1_change),
+    "PIEs": ("CIEs", "examples that are answered otherwise than by the reference, and their share", _pies),
+    "On PIEs": ("On CIEs", "top-1 on the CIEs: reference → variant", _on_pies),
+    "ECE": ("ECE", "expected calibration error", lambda row: percent(number(row, "ece_mean"))),
+}
+"""Columns that are called otherwise of one network against one."""

@@ -76,5 +76,22 @@ def file_size(num_bytes: float) -> str:
     return f"{num_bytes / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
+def quantity(value: float) -> str:
+    """A large number in three digits: 5.14 k, 11.2 M, 1.81 G."""
+    if math.isnan(value):
+        return MISSING
+    value = float(f"{value:.3g}")
+    power = min(int(math.log10(value) // 3), 4) if value >= 1000 else 0
+    return f"{value / 1000**power:.3g} {('', 'k', 'M', 'G', 'T')[power]}".rstrip()
+
+
+def milliseconds(value: float) -> str:
+    """In three digits, without the unit: 0.110, 2.10, 101, 1,480."""
+    if math.isnan(value):
+        return MISSING
+    decimals = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f}"
+
+
 def plural(number_of: float, noun: str, nouns: str = "") -> str:
     return f"{count(number_of)} {noun if number_of == 1 else nouns or noun + 's'}"

@@ -1,12 +1,21 @@
 """The results of a sweep on local or object storage: the only home of Parquet, of paths and of column names."""
 
 from . import paths, schema
-from .checkpoints import read_checkpoint, read_checkpoint_metadata, write_checkpoint
+from .checkpoints import compressed_size, read_checkpoint, read_checkpoint_metadata, write_checkpoint
 from .examples import Examples, read_examples, write_examples
 from .image_parts import has_image_part, read_image_part, write_image_part
+from .latency_file import read_latency, write_latency
 from .lease import Sighting, find_driver, hold_lease
 from .leftovers import remove_leftovers
 from .manifest import Manifest, claim, is_claimed, read_manifest
+from .map_similarities import (
+    MapPair,
+    MapSimilarities,
+    has_map_similarities,
+    map_pairs,
+    read_map_similarities,
+    write_map_similarities,
+)
 from .members import Completeness, completeness, read_record, read_records, write_record
 from .prediction_file import write_predictions
 from .progress_file import read_progress, write_progress
@@ -14,13 +23,15 @@ from .reader import Population, PredictionStore
 from .sinks import MemorySink, ParquetSink, Sink, SuiteSink
 from .storage import Storage
 from .stored_suites import stored_top1
-from .tables import frame_bytes, read_table, write_table
+from .tables import frame_bytes, read_file_metadata, read_table, write_table, write_table_file
 from .writer import PredictionCollector, prediction_batch
 
 __all__ = [
     "Completeness",
     "Examples",
     "Manifest",
+    "MapPair",
+    "MapSimilarities",
     "MemorySink",
     "ParquetSink",
     "Population",
@@ -32,18 +43,24 @@ __all__ = [
     "SuiteSink",
     "claim",
     "completeness",
+    "compressed_size",
     "find_driver",
     "frame_bytes",
     "has_image_part",
+    "has_map_similarities",
     "hold_lease",
     "is_claimed",
+    "map_pairs",
     "paths",
     "prediction_batch",
     "read_checkpoint",
     "read_checkpoint_metadata",
     "read_examples",
+    "read_file_metadata",
     "read_image_part",
+    "read_latency",
     "read_manifest",
+    "read_map_similarities",
     "read_progress",
     "read_record",
     "read_records",
@@ -54,8 +71,11 @@ __all__ = [
     "write_checkpoint",
     "write_examples",
     "write_image_part",
+    "write_latency",
+    "write_map_similarities",
     "write_predictions",
     "write_progress",
     "write_record",
     "write_table",
+    "write_table_file",
 ]

@@ -12,6 +12,7 @@ from . import paths
 from .storage import Storage
 
 _LENGTH_BYTES = 8
+_ZSTD_LEVEL = 3
 _MAX_HEADER_BYTES = 100_000_000
 """safetensors' own limit; a longer header is damage."""
 
@@ -19,6 +20,11 @@ _MAX_HEADER_BYTES = 100_000_000
 def write_checkpoint(storage: Storage, variant_id: str, seed: int, data: bytes) -> None:
     """Write `safetensors.torch.save(tensors, metadata={"member_id": ...})`, whole."""
     storage.write_bytes(paths.checkpoint(variant_id, seed), data)
+
+
+def compressed_size(data: bytes) -> int:
+    """Bytes that are left of a checkpoint after zstd, at its own default level: what a download or a disk holds."""
+    return len(pa.Codec("zstd", _ZSTD_LEVEL).compress(data))
 
 
 def read_checkpoint(storage: Storage, variant_id: str, seed: int, *, member_id: str | None = None) -> bytes:

@@ -6,10 +6,16 @@
     checkpoints/<variant_id>/<seed>.safetensors
     predictions/<suite>/<variant_id>/<seed>.parquet
     members/<variant_id>/<seed>.json                      a MemberRecord, written last
+    attributions/<variant_id>/<seed>.parquet              how alike maps are to the reference member's
+    latency.json                                          a LatencyRecord: one measurement of all variants
     progress.json                                         a SweepProgress, rewritten by the driver
     drivers/<id>.json                                     who drives the sweep, while it runs (see `lease`)
     analysis/<table>.parquet  analysis/figures/<name>.png
     report/index.html
+
+`<storage>/<audit's name>/`, of networks that were made elsewhere
+    predictions.parquet                                   the predictions, and in its metadata what was audited
+    analysis/  report/                                    as above
 
 `<storage>/_images/`, shared by all sweeps of a storage
     <fingerprint of an evaluation set>/<first row>.parquet
@@ -20,12 +26,16 @@ from __future__ import annotations
 RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
+LATENCY = "latency.json"
 REPORT = "report/index.html"
+PREDICTIONS = "predictions.parquet"
+"""Of an audit: of all its networks on all sets, as `analyze --predictions` reads them."""
 
 CHECKPOINTS = "checkpoints"
 MEMBERS = "members"
 DRIVERS = "drivers"
 EXAMPLES = "examples"
+ANALYSIS = "analysis"
 
 IMAGES = "_images"
 """No sweep has this name: theirs begin with a letter or a digit."""
@@ -48,6 +58,11 @@ def predictions(suite: str, variant_id: str, seed: int) -> str:
     return f"{suite_predictions(suite)}/{variant_id}/{seed}.parquet"
 
 
+def map_similarities(variant_id: str, seed: int) -> str:
+    """`seed` is the reference member's."""
+    return f"attributions/{variant_id}/{seed}.parquet"
+
+
 def member(variant_id: str, seed: int) -> str:
     return f"{MEMBERS}/{variant_id}/{seed}.json"
 
@@ -62,8 +77,8 @@ def image_part(fingerprint: str, start: int) -> str:
 
 
 def table(name: str) -> str:
-    return f"analysis/{name}.parquet"
+    return f"{ANALYSIS}/{name}.parquet"
 
 
 def figure(name: str) -> str:
-    return f"analysis/figures/{name}.png"
+    return f"{ANALYSIS}/figures/{name}.png"

@@ -35,3 +35,17 @@ def read_table(storage: Storage, name: str) -> pa.Table:
         return read_parquet(storage, paths.table(name), lambda file: file.read(use_threads=False))
     except FileNotFoundError as error:
         raise StoreError(f"{error}: `pie-ray analyze` writes it") from error
+
+
+def write_table_file(storage: Storage, path: str, table: pa.Table, metadata: Mapping[str, str]) -> None:
+    """Write a table with metadata of its own, whole or not at all."""
+    write_parquet(storage, path, [table.replace_schema_metadata(dict(metadata))], schema.TABLE_WRITER)
+
+
+def read_file_metadata(storage: Storage, path: str) -> dict[str, str]:
+    """What `write_table_file` was told. Raises StoreError where the file is absent or damaged."""
+    try:
+        found = read_parquet(storage, path, lambda file: file.schema_arrow.metadata or {})
+        return {key.decode(): value.decode() for key, value in found.items()}
+    except FileNotFoundError as error:
+        raise StoreError(str(error)) from error

@@ -86,6 +86,9 @@ CASES = {
     "max_checkpoint_bytes": (4000, 3999, "4,000 B, allowed ≤ 3,999 B", without("summary", "checkpoint_bytes_mean"),
                              "no checkpoints of ours"),
     "max_size_ratio": (1, 0.5, "4 kB → 4 kB", without("summary", "checkpoint_bytes_mean"), "no checkpoints of ours"),
+    "max_compressed_ratio": (0.3, 0.29, "after zstd 4 kB → 1.2 kB", without("costs"), "no compressed size"),
+    "max_latency_ratio": (1.03, 1.0, "1 image in 8.00 → 8.16 ms on 1 thread", without("costs", "speedup_batch_1"),
+                          "`pie-ray cost RESULTS --batch 1` measures it"),
     "min_sparsity": (0.9, 0.91, "found 90.00 %", without("summary", "achieved_sparsity_mean"), "no checkpoints"),
     "min_members": (4, 5, "4 members, 4 of the reference", without("summary", "num_members"), "has no `num_members`"),
     "max_missing_members": (0, 0, "2 members of the variant and 0 of the reference", None, ""),
@@ -431,7 +434,7 @@ def test_loosening_a_limit_never_turns_a_pass_into_a_failure(limit, values, vari
     whole = {"max_significant_pies": 12, "max_checkpoint_bytes": 8000, "min_members": 8, "max_missing_members": 5}
     if limit in whole:
         values = [int(value * whole[limit]) for value in values]
-    if limit in ("max_mce", "max_size_ratio"):
+    if limit in ("max_mce", "max_size_ratio", "max_compressed_ratio", "max_latency_ratio"):
         values = [value * 2 + 0.01 for value in values]
     tighter, looser = reversed(values) if limit.startswith("min_") else values
     policies = [Policy.model_validate({"limits": {limit: value}, "judge_by": judge_by}) for value in (tighter, looser)]

@@ -22,6 +22,7 @@ def every_table(
     costs = {"dense": 0.0} | {name: 0.05 * (place + 1) / len(variants) for place, name in enumerate(variants)}
     corrupted = robustness_tables(costs, {"noise": ("shot_noise",), "blur": ("motion_blur",)}, (1, 5))
     tables = {
+        "costs": pd.DataFrame([cost_row(name, 1 - 10 * cost) for name, cost in costs.items()]),
         "summary": pd.DataFrame([summary_row(name, cost) for name, cost in costs.items()]),
         "pies": _of_each(variants, [_pie(example) for example in range(12)]),
         "classes": _of_each(variants, [_class(index, class_name, rng) for index in range(num_classes)]),
@@ -33,9 +34,35 @@ def every_table(
         "groups": _of_each(variants, [_group("dark"), _group("light")]),
         "gaps": _of_each(variants, [_GAP]),
         "evidence": _of_each(variants, [_EVIDENCE]),
+        "preservation": _of_each(variants, [preservation_row(worst_class=class_name.format(1))]),
+        "attribution": pd.DataFrame([row for name, cost in costs.items() for row in attribution_rows(name, cost)]),
         "fragility": _of_each(variants, [fragile(example, 4 - example % 4) for example in range(8)]),
     }
     return dict.fromkeys(TABLES, pd.DataFrame()) | tables | corrupted
+
+
+def attribution_rows(variant_id: str, cost: float) -> list[dict[str, object]]:
+    """Of both methods and similarities; a variant has a loss that keeps its maps."""
+    shared = {
+        "evaluation_set": "test",
+        "variant_id": variant_id,
+        "is_float_of_rounded": "int8" in variant_id,
+        "num_members": 6,
+        "num_examples": 200,
+        "num_positions": 64,
+        "num_undefined": 3,
+        "mean": 0.8 - cost,
+        "low": 0.7 - cost,
+        "high": 0.9 - cost,
+        "num_pies": 7,
+        "mean_on_pies": 0.5 - cost,
+        "mean_on_rest": 0.85 - cost,
+        "dissimilarity_ratio": 1.2 if cost else float("nan"),
+        "dissimilarity_ratio_low": 1.05,
+        "dissimilarity_ratio_high": 1.4,
+    }
+    methods, similarities = ("grad_cam", "integrated_gradients"), ("cosine", "spearman")
+    return [shared | {"method": method, "similarity": name} for method in methods for name in similarities]
 
 
 def summary_row(variant_id: str, cost: float, **changes: object) -> dict[str, object]:
@@ -79,6 +106,72 @@ def summary_row(variant_id: str, cost: float, **changes: object) -> dict[str, ob
         **{f"{who}top1_{part}": 0.5 for who in ("", "reference_") for part in ("on_pies", "without_pies")},
     }
     return row | ({} if is_reference else compared) | changes
+
+
+def preservation_row(**changes: object) -> dict[str, object]:
+    """CIE-U 1.5 times as many without the loss, beyond chance; all else within it."""
+    figures = {
+        "cie_ratio": (1.25, 0.9, 1.6),
+        "cie_u_ratio": (1.5, 1.1, 2.0),
+        "top1_change": (0.0125, -0.01, 0.035),
+        "class_spread_ratio": (np.inf, 0.0, np.inf),
+        "worst_class_difference": (0.04, -0.02, 0.1),
+    }
+    row: dict[str, object] = {
+        "plain_variant_id": "magnitude-0.95",
+        "loss": "ce_kd4-softadapt",
+        "plain_is_paired": True,
+        "num_members": 6,
+        "cie_mean": 0.08,
+        "plain_cie_mean": 0.1,
+        "cie_u_mean": 0.04,
+        "plain_cie_u_mean": 0.06,
+        "class_spread": 0.0,
+        "plain_class_spread": 0.0321,
+        "worst_class": "seven",
+        "worst_class_change": -0.05,
+        "plain_worst_class": "nine",
+        "plain_worst_class_change": -0.09,
+    }
+    ends = {
+        f"{name}{end}": value
+        for name, values in figures.items()
+        for end, value in zip(("", "_low", "_high"), values, strict=True)
+    }
+    return row | ends | changes
+
+
+def cost_row(variant_id: str, size: float, speedup: float = 1.0, **changes: object) -> dict[str, object]:
+    """Of a network that is left with a share of the reference's bytes, and was measured to be so many times as fast."""
+    row: dict[str, object] = {
+        "variant_id": variant_id,
+        "num_members": 6,
+        "num_parameters": 11_000.0,
+        "num_nonzero": 11_000.0 * size,
+        "checkpoint_bytes": 44_000.0,
+        "compressed_bytes": 40_000.0 * size,
+        "multiply_adds": 1_000_000.0,
+        "multiply_adds_nonzero": 1_000_000.0 * size,
+        "relative_checkpoint_bytes": 1.0,
+        "relative_compressed_bytes": size,
+        "latency_arithmetic": "native",
+        "device": "cpu",
+        "processor": "<b>fast</b>",
+        "num_threads": 1,
+        "measured_at": "2026-01-02T03:04:05+00:00",
+    }
+    for batch_size, milliseconds in ((1, 0.5), (128, 20.0)):
+        row |= {
+            f"latency_ms_batch_{batch_size}": milliseconds / speedup,
+            f"latency_low_ms_batch_{batch_size}": 0.98 * milliseconds / speedup,
+            f"latency_high_ms_batch_{batch_size}": 1.02 * milliseconds / speedup,
+            f"reference_latency_ms_batch_{batch_size}": milliseconds,
+            f"speedup_batch_{batch_size}": speedup,
+            f"speedup_low_batch_{batch_size}": 0.98 * speedup,
+            f"speedup_high_batch_{batch_size}": 1.02 * speedup,
+            f"num_rounds_batch_{batch_size}": 9.0,
+        }
+    return row | changes
 
 
 def foretelling_row(score: str) -> dict[str, object]:

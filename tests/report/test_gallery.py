@@ -317,7 +317,7 @@ def test_pictures_of_a_sweep_are_those_of_its_examples() -> None:
     place = 5
     pies = make_pies(1, example_id=int(test.example_ids[place]))
     summary = pd.DataFrame({"evaluation_set": ["test"], "variant_id": ["dense"]})
-    found = stages._thumbnails(SimpleNamespace(test=test), Analysis(summary=summary, pies=pies))
+    found = stages.thumbnails_of(SimpleNamespace(test=test), Analysis(summary=summary, pies=pies))
     ((example_id, thumbnail),) = found.items()
     assert example_id == test.example_ids[place]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(thumbnail)).convert("L")), test.images[place, 0].numpy())
