@@ -19,7 +19,7 @@ import torch
 from . import __version__
 from .checkpoint import Checkpoint
 from .config import Config, Recipe
-from .data import Splits
+from .data import ImageSet, Splits
 from .errors import StoreError
 from .identity import make_plan
 from .making import restore_network
@@ -84,17 +84,21 @@ class Network:
         return np.concatenate([logits.numpy() for _, logits in batches])
 
 
-def network_files(storage: Storage, recipe: Recipe, record: MemberRecord, splits: Splits) -> NetworkFiles:
-    """A member of a sweep, packed. Raises StoreError where its checkpoint is missing or damaged."""
-    images = splits.train
+def network_facts(images: ImageSet) -> NetworkFacts:
+    """Of the training images."""
     mean, std = images.channel_statistics
-    facts = NetworkFacts(
+    return NetworkFacts(
         class_names=images.class_names,
         num_channels=images.num_channels,
         image_size=images.image_size,
         channel_mean=tuple(mean),
         channel_std=tuple(std),
     )
+
+
+def network_files(storage: Storage, recipe: Recipe, record: MemberRecord, splits: Splits) -> NetworkFiles:
+    """A member of a sweep, packed. Raises StoreError where its checkpoint is missing or damaged."""
+    facts = network_facts(splits.train)
     return NetworkFiles(
         loader_module=__name__,
         files={
@@ -104,7 +108,7 @@ def network_files(storage: Storage, recipe: Recipe, record: MemberRecord, splits
             _FACTS: facts.model_dump_json(indent=2).encode(),
         },
         example=splits.test.images[:_NUM_EXAMPLES].numpy(),
-        num_outputs=len(images.class_names),
+        num_outputs=len(facts.class_names),
         requirements=(f"pie_ray=={__version__}",),
     )
 
