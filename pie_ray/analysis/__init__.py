@@ -8,16 +8,27 @@ from __future__ import annotations
 from .answers import answers_of
 from .evaluation_sets import CORRUPTION, NATURAL, SetKind, clean_set, kind_of
 from .evidence_file import Evidence, read_evidence
-from .imported import ImportedPredictions, open_predictions
+from .imported import (
+    Audit,
+    AuditedMember,
+    ImportedPredictions,
+    is_audit,
+    open_audit,
+    open_predictions,
+    read_audit,
+    write_audit,
+)
 from .planning import plan_members
 from .results import Results, open_results
 from .source import ExampleFacts, PopulationSource, VariantInfo
-from .tables import Analysis, Mapper, analyze, load_analysis, load_tables
+from .tables import Analysis, Mapper, analyze, load_analysis, load_tables, write_costs
 
 __all__ = [
     "CORRUPTION",
     "NATURAL",
     "Analysis",
+    "Audit",
+    "AuditedMember",
     "Evidence",
     "ExampleFacts",
     "ImportedPredictions",
@@ -29,11 +40,16 @@ __all__ = [
     "analyze",
     "answers_of",
     "clean_set",
+    "is_audit",
     "kind_of",
     "load_analysis",
     "load_tables",
+    "open_audit",
     "open_predictions",
     "open_results",
     "plan_members",
+    "read_audit",
     "read_evidence",
+    "write_audit",
+    "write_costs",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..config import TRAIN, VALIDATION, Evaluation, Recipe
 from ..errors import StoreError
@@ -17,14 +19,20 @@ from ..records import MemberRecord
 from ..store import (
     Completeness,
     Manifest,
+    MapSimilarities,
     Population,
     PredictionStore,
     Storage,
     completeness,
+    map_pairs,
     paths,
     read_examples,
+    read_latency,
     read_manifest,
+    read_map_similarities,
 )
+from ..variants import loss_id
+from .costs import cost_table
 from .source import ExampleFacts, VariantInfo
 
 
@@ -70,7 +78,14 @@ class Results:
     @cached_property
     def variants(self) -> tuple[VariantInfo, ...]:
         return tuple(
-            VariantInfo(variant.variant_id, variant.sparsity, variant.quantization, variant.is_paired)
+            VariantInfo(
+                variant.variant_id,
+                variant.sparsity,
+                variant.quantization,
+                variant.is_paired,
+                loss=None if variant.loss is None else loss_id(variant.loss),
+                plain_id=None if variant.plain is None else variant.plain.variant_id,
+            )
             for variant in self.plan.variants
         )
 
@@ -146,11 +161,25 @@ class Results:
             return None
         return self.population(VALIDATION, variant_id, columns)
 
+    def map_similarities(self, variant_id: str) -> dict[int, MapSimilarities]:
+        """As `PopulationSource` has it. Raises StoreError for a damaged file, and for one of other members."""
+        pairs = [pair for pair in map_pairs(self.plan) if pair.member.variant_id == variant_id]
+        with ThreadPoolExecutor(self.storage.num_threads) as pool:
+            found = pool.map(partial(read_map_similarities, self.storage), pairs)
+            return {pair.reference.seed: one for pair, one in zip(pairs, found, strict=True) if one is not None}
+
+    def costs(self) -> pd.DataFrame:
+        """As `PopulationSource` has it."""
+        variants = [variant.variant_id for variant in self.plan.variants]
+        return cost_table(variants, self.found.made.values(), read_latency(self.storage))
+
     def member_facts(self, variant_id: str) -> Mapping[str, Any]:
         """As `PopulationSource` has it."""
         records = [record for record in self.found.made.values() if record.variant_id == variant_id]
         return {
             "arithmetic": "+".join(sorted({record.arithmetic for record in records})),
+            "weight_bits": float(np.mean([_weight_bits(record) for record in records])),
+            "quantized_fraction": float(np.mean([_quantized_fraction(record) for record in records])),
             "achieved_sparsity_mean": float(np.mean([record.achieved_sparsity for record in records])),
             "checkpoint_bytes_mean": float(np.mean([record.checkpoint_bytes for record in records])),
         }
@@ -168,6 +197,19 @@ class Results:
         return by_suite
 
 
+def _weight_bits(record: MemberRecord) -> float:
+    """NaN of a quantized member whose record is older than this figure."""
+    if record.quantization is None:
+        return 32
+    return np.nan if record.quantization_facts is None else record.quantization_facts.weight_bits
+
+
+def _quantized_fraction(record: MemberRecord) -> float:
+    if record.quantization is None:
+        return 0.0
+    return np.nan if record.quantization_facts is None else record.quantization_facts.covered_fraction
+
+
 def open_results(storage: Storage) -> Results:
     """Open a results folder.
 
@@ -177,6 +219,11 @@ def open_results(storage: Storage) -> Results:
         manifest = read_manifest(storage)
         recipe = parse_recipe(storage.read_bytes(paths.RECIPE).decode(), source=f"{paths.RECIPE} in {storage}")
     except FileNotFoundError as error:
+        if storage.exists(paths.PREDICTIONS):
+            raise StoreError(
+                f"{storage} holds an audit, of networks that were made elsewhere; accepted here is a sweep's folder "
+                "(audits serve analyze, report, pies, gate and load_results)"
+            ) from error
         raise StoreError(
             f"{storage} holds no results ({paths.MANIFEST} or {paths.RECIPE} is missing); "
             "expected <storage>/<sweep name> of a sweep that was started"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from ..config import Evaluation
-from ..store import Population, Storage
+from ..store import MapSimilarities, Population, Storage
 from ..variants import REFERENCE_ID
 
 
@@ -26,6 +27,10 @@ class VariantInfo:
     quantization: str | None = None
     is_paired: bool = False
     """Whether member m was derived from member m of the reference, as quantized dense members are."""
+    loss: str | None = None
+    """Id of the label-preserving loss; None is the plain one."""
+    plain_id: str | None = None
+    """The same variant of the plain loss, where there is a label-preserving one."""
 
     @property
     def is_reference(self) -> bool:
@@ -108,6 +113,15 @@ class PopulationSource(Protocol):
 
     def validation(self, variant_id: str, columns: tuple[str, ...]) -> Population | None:
         """A variant's members on the validation split; None where there is none."""
+
+    def map_similarities(self, variant_id: str) -> Mapping[int, MapSimilarities]:
+        """How alike the members' attribution maps are to the reference's, by the reference member's seed.
+
+        Of the reference it is that of two of its members. Empty where no maps were compared.
+        """
+
+    def costs(self) -> pd.DataFrame:
+        """The table `costs`, as `cost_table` makes it; empty where nothing is known of the networks."""
 
     def member_facts(self, variant_id: str) -> Mapping[str, Any]:
         """Columns of the summary that describe a variant's members: arithmetic, measured sparsity, checkpoint size."""

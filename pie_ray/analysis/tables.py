@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import StoreError
-from ..store import Storage, read_table, write_table
+from ..store import Storage, paths, read_table, write_table
 from ..variants import REFERENCE_ID
+from .attribution import attribution_table
 from .comparison import Comparison, compare, load_subject
 from .details import (
     accuracy_table,
@@ -27,6 +28,7 @@ from .evaluation_sets import CORRUPTION, kind_of
 from .evidence_file import Evidence
 from .group_tables import group_tables
 from .multilabel import multilabel_tables
+from .preservation import preservation_table
 from .robustness import RobustnessTask, analyze_robustness, finish, robustness_tasks
 from .source import PopulationSource, VariantInfo
 from .summary import reference_columns, variant_columns
@@ -47,6 +49,8 @@ class Analysis:
     """A row an example whose mode moved or whose votes differ significantly."""
     classes: pd.DataFrame = field(default_factory=pd.DataFrame)
     pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    preservation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row an evaluation set and variant of a label-preserving loss."""
     foretelling: pd.DataFrame = field(default_factory=pd.DataFrame)
     stability: pd.DataFrame = field(default_factory=pd.DataFrame)
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -62,6 +66,10 @@ class Analysis:
     """A row a corrupted or natural evaluation set and variant."""
     corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
     fragility: pd.DataFrame = field(default_factory=pd.DataFrame)
+    attribution: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row a variant, method of attribution and similarity of maps."""
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row a variant: its size, its work and how long it takes."""
     missing: tuple[str, ...] = ()
 
     @property
@@ -98,7 +106,9 @@ def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidenc
     tables["classes"] = discoveries(tables["classes"])
     # Natural sets are told by both kinds of task.
     tables["accuracy"] = tables["accuracy"].drop_duplicates(ignore_index=True)
+    tables["attribution"] = attribution_table(source, tables["pies"])
     tables |= finish(tables, source.evaluation_sets)
+    tables["costs"] = source.costs()
     for name, table in tables.items():
         write_table(source.storage, name, table)
     return Analysis(**tables, missing=source.missing)
@@ -110,8 +120,20 @@ def load_analysis(source: PopulationSource) -> Analysis:
 
 
 def load_tables(storage: Storage) -> dict[str, pd.DataFrame]:
-    """The stored tables by name; StoreError where they are absent."""
-    return {name: read_table(storage, name).to_pandas() for name in TABLES}
+    """The stored tables by name; StoreError where they are absent.
+
+    A table that an analysis older than it did not write is empty.
+    """
+    summary = read_table(storage, "summary")
+    there = set(storage.list_files(paths.ANALYSIS))
+    others = {name: read_table(storage, name) for name in TABLES[1:] if paths.table(name) in there}
+    tables = {name: table.to_pandas() for name, table in {"summary": summary, **others}.items()}
+    return {name: tables.get(name, pd.DataFrame()) for name in TABLES}
+
+
+def write_costs(source: PopulationSource) -> None:
+    """Write the table `costs` anew, after a measurement that came later than the analysis."""
+    write_table(source.storage, "costs", source.costs())
 
 
 @dataclass(frozen=True)
@@ -148,6 +170,7 @@ def analyze_variant(task: Task) -> Tables | None:
         "pies": pie_table(comparison),
         **_class_tables(comparison),
         "pairs": pair_table(comparison),
+        "preservation": preservation_table(comparison),
         "foretelling": foretelling_table(comparison),
         "stability": stability_table(comparison),
         **group_tables(comparison),

@@ -55,7 +55,7 @@ def _add_analyze(commands: Any) -> None:
         "--predictions",
         metavar="FILE_OR_DIR",
         help="Parquet or CSV with the columns variant, member, example_id, label, prediction, and where there are: "
-        "confidence, label_probability, evaluation_set, and attributes to compare groups by",
+        "confidence, label_probability, evaluation_set, key, and attributes to compare groups by",
     )
     own.add_argument(
         "--column",
@@ -103,10 +103,18 @@ def _analyze(options: argparse.Namespace, console: Console) -> None:
 
 def _analyze_results(options: argparse.Namespace, console: Console) -> None:
     from .. import stages
+    from ..analysis import is_audit, open_audit, open_results
     from ..console import print_tables
     from ..reporting import analyze_source
+    from ..store import Storage
 
-    results = open_folder(options.results)
+    storage = Storage(options.results)
+    if is_audit(storage):
+        source = open_audit(storage)
+        analysis = analyze_source(source, console, address=options.address, evidence=_evidence(options, source))
+        print_tables(console, analysis)
+        return
+    results = open_results(storage)
     analysis = analyze_source(results, console, address=options.address, evidence=_evidence(options, results))
     stages.track(results, analysis, {}, console)
     print_tables(console, analysis)
@@ -163,8 +171,15 @@ def open_folder(address: str) -> Results:
 
 def _report(options: argparse.Namespace, console: Console) -> None:
     from .. import stages
-    from ..analysis import load_analysis
+    from ..analysis import is_audit, load_analysis, open_audit
+    from ..audits import report_audit
+    from ..store import Storage
 
+    storage = Storage(options.results)
+    if is_audit(storage):
+        report_audit(storage, load_analysis(open_audit(storage)), console)
+        console.print(f"report: {storage}/report/index.html", soft_wrap=True)
+        return
     results = open_folder(options.results)
     artifacts = stages.report(results, load_analysis(results), console)
     stages.track(results, None, artifacts, console)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from ..data import EvaluationImages
+    from ..config import Suite
+    from ..data import EvaluationImages, Splits
     from ..export import Addresses
     from ..loaded import LoadedResults
     from ..store import Storage
@@ -258,24 +259,35 @@ def _images(results: LoadedResults, evaluation_sets: Any) -> Iterator[tuple[str,
             "address that the examples' keys are relative to"
         )
     from ..config import TEST
-    from ..data import as_they_are, load_splits, open_suites
+    from ..data import as_they_are, open_suites
 
-    recipe = results.recipe
     try:
-        splits = load_splits(recipe.data, recipe.execution.cache)
-        if splits.fingerprint != results.sweep.manifest.fingerprint:
-            raise DataError(f"data: the {recipe.data.kind} images that are there now are not those of the sweep")
+        splits, suites = _splits_and_suites(results)
         if set(evaluation_sets) == {TEST}:
             yield TEST, as_they_are(TEST, splits.test)
             return
-        by_name = {
-            images.name: images for sets in open_suites(recipe.evaluation.suites, splits).values() for images in sets
-        }
+        by_name = {images.name: images for sets in open_suites(suites, splits).values() for images in sets}
         yield from ((name, by_name[name]) for name in evaluation_sets)
     except DataError as error:
         raise InputError(
             f"no pictures to write: {error}; --image-root takes the address of the image files instead"
         ) from error
+
+
+def _splits_and_suites(results: LoadedResults) -> tuple[Splits, Mapping[str, Suite]]:
+    """Raises DataError where the images are not at hand, or others than the predictions are of."""
+    if results.is_audit:
+        from ..audits import audited_splits
+        from ..store import Storage
+
+        return audited_splits(Storage(results.path)), results.audit.evaluation.suites
+    from ..data import load_splits
+
+    recipe = results.recipe
+    splits = load_splits(recipe.data, recipe.execution.cache)
+    if splits.fingerprint != results.sweep.manifest.fingerprint:
+        raise DataError(f"data: the {recipe.data.kind} images that are there now are not those of the sweep")
+    return splits, recipe.evaluation.suites
 
 
 # ------------------------------------------------------------------------------------------------------ the terminal

@@ -7,9 +7,10 @@ line in `SOURCES`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ..config import Data
+from ..config import TRAIN, Data, ImageFolderData
 from ..errors import DataError
 from .cache import cache_folder, cached_splits
 from .celeba import celeba_source
@@ -40,6 +41,7 @@ __all__ = [
     "as_they_are",
     "cache_folder",
     "channel_statistics",
+    "load_for_evaluation",
     "load_splits",
     "open_suites",
     "suite_fingerprint",
@@ -61,8 +63,23 @@ def load_splits(config: Data, cache: str | None = None) -> Splits:
     Decoded images are kept in the folder `cache` (None is $XDG_CACHE_HOME/pie_ray or ~/.cache/pie_ray) and mapped from
     there; the digits need none. Raises DataError for whatever is wrong with the files, naming the file and row.
     """
+    return _load(config, cache, lambda: SOURCES[config.kind](config))
+
+
+def load_for_evaluation(config: Data, cache: str | None = None) -> Splits:
+    """As `load_splits`, for who trains on nothing: an image folder without training images will do.
+
+    Its classes are then the test split's folders, and its `train` is one image of the test split.
+    """
+    if not isinstance(config, ImageFolderData) or Path(config.path, TRAIN).expanduser().exists():
+        return load_splits(config, cache)
+    lone = config.model_copy(update={"num_train": 1})
+    return _load(lone, cache, lambda: image_folder_source(lone, train_name=config.test_split))
+
+
+def _load(config: Data, cache: str | None, open_source: Callable[[], Source]) -> Splits:
     try:
-        source = SOURCES[config.kind](config)
+        source = open_source()
         if not source.files:
             return decode_splits(source.read(), config)
         return cached_splits(config, source.files, lambda: decode_splits(source.read(), config), cache)

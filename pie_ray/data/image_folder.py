@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..config import ImageFolderData
+from ..config import TRAIN, ImageFolderData
 from ..errors import DataError
 from . import metadata_csv
 from .columns import attribute_groups, check_attributes, descriptive_columns, read_attributes, read_groups
@@ -28,14 +28,16 @@ _NO_GROUP = "label"
 """Many a metadata.csv repeats the class under this name, which examples' tables keep for it."""
 
 
-def image_folder_source(config: ImageFolderData) -> Source:
+def image_folder_source(config: ImageFolderData, *, train_name: str = TRAIN) -> Source:
     """Classes are the train split's folders; images may lie deeper. Hidden files and other suffixes are passed over.
+
+    `train_name` is the folder that is read as the train split.
 
     Raises DataError where a folder is missing or empty, for a class of another split that the train split lacks, and
     where attributes are to be learned of a split without metadata.csv.
     """
     folder = existing_folder(config.path)
-    names = split_names(config)
+    names = (train_name, *split_names(config)[1:])
     if config.attributes:
         splits, class_names = _attribute_splits(folder, names), config.attributes
     else:
@@ -137,7 +139,7 @@ def _class_splits(root: Path, names: tuple[str, ...]) -> tuple[list[_Split], tup
     for name, files in train.items():
         if not files:
             raise _no_image(root / train_name / name)
-    return [_class_split(root, name, by_class, list(train)) for name, by_class in by_split.items()], tuple(train)
+    return [_class_split(root, name, by_split[name], list(train)) for name in names], tuple(train)
 
 
 def _class_split(root: Path, name: str, by_class: dict[str, list[Path]], class_names: list[str]) -> _Split:

@@ -20,7 +20,7 @@ def build_custom(config: CustomModel, num_classes: int, num_channels: int, image
     """
     module_name, _, function_name = config.factory.partition(":")
     try:
-        factory = getattr(_imported(module_name), function_name)
+        factory = getattr(imported_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ModelError(
             f"model.factory: cannot import {config.factory!r} ({error}); accepted: 'module:function' of a module "
@@ -38,7 +38,7 @@ def build_custom(config: CustomModel, num_classes: int, num_channels: int, image
     return network
 
 
-def _imported(name: str) -> ModuleType:
+def imported_module(name: str) -> ModuleType:
     """A module of the current folder too: `python -m pie_ray` looks there by itself, the command `pie-ray` does not."""
     if (folder := os.getcwd()) not in sys.path:
         sys.path.append(folder)

@@ -38,10 +38,12 @@ class Layout:
     """[cells + 1]: where a cell begins."""
     pair_label: np.ndarray
     """uint16 [pairs]"""
+    pair_key: np.ndarray | None
+    """[pairs]; None where there are no keys."""
 
 
 def lay_out(rows: Rows) -> Layout:
-    """Raises InputError for doubled rows, members of one set on different examples, and labels that disagree."""
+    """Raises InputError for doubled rows, members of one set on different examples, labels or keys that disagree."""
     num_sets, num_examples, num_members = (
         len(coded.values) for coded in (rows.evaluation_set, rows.example, rows.member)
     )
@@ -65,11 +67,13 @@ def lay_out(rows: Rows) -> Layout:
         cell_member=cells % num_members,
         first_row=first_row,
         pair_label=_last_value(rows.label, pair, len(pairs)),
+        pair_key=None if rows.key is None else _last_value(rows.key.codes, pair, len(pairs)),
     )
     if not _is_full(layout, size):
         _refuse_doubled(rows, layout)
         _refuse_absent(rows, layout, size)
     _refuse_other_labels(rows, layout)
+    _refuse_other_keys(rows, layout)
     return layout
 
 
@@ -135,6 +139,19 @@ def _refuse_other_labels(rows: Rows, layout: Layout) -> None:
         f"{rows.table.path}: found label {names[rows.label[row]]} at {_told(rows, layout, row)}, and label "
         f"{names[rows.label[other]]} at {_told(rows, layout, other)}; accepted is one label an example"
     )
+
+
+def _refuse_other_keys(rows: Rows, layout: Layout) -> None:
+    if rows.key is None or layout.pair_key is None:
+        return
+    differs = layout.pair_key[layout.pair] != rows.key.codes
+    if differs.any():
+        row = int(np.argmax(differs))
+        keys = rows.key.values
+        raise InputError(
+            f"{rows.table.path}: found key {keys[int(rows.key.codes[row])]} at {_told(rows, layout, row)}, and key "
+            f"{keys[int(layout.pair_key[layout.pair[row]])]} in another row of it; accepted is one key an example"
+        )
 
 
 def _told(rows: Rows, layout: Layout, row: int) -> str:

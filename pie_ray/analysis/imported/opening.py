@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
-from typing import get_args
 
 import numpy as np
 
 from ... import __version__
-from ...config import Evaluation, QuantizationScheme, Scope
+from ...config import Evaluation
 from ...errors import InputError
 from ...store import Storage, schema
 from ...variants import REFERENCE_ID
@@ -20,17 +18,12 @@ from ..source import ExampleFacts, VariantInfo
 from ..user_files import UserTable, open_user_table, shown
 from .groups import read_groups
 from .layout import Layout, lay_out
+from .own_names import read_own_name
 from .predictions import EvaluationSet, ImportedPredictions, Span
 from .rows import DEFAULT_SET, Rows, read_rows
 
 _NO_MAPPING: Mapping[str, str] = {}
 _DEFAULT_EVALUATION = Evaluation()
-
-_SCHEME = "|".join(get_args(QuantizationScheme))
-_OWN_NAME = re.compile(
-    rf"magnitude(?:_(?:{'|'.join(get_args(Scope))}))?-(?P<sparsity>0\.\d{{2,}})(?:\+(?P<scheme>{_SCHEME}))?"
-    rf"|(?P<scheme_alone>{_SCHEME})"
-)
 
 
 def open_predictions(
@@ -47,8 +40,9 @@ def open_predictions(
 
     A row is the prediction of one `member` of one `variant` for the example `example_id` with its `label`; `columns`
     maps these names of ours to the file's. Classes are numbers from 0 or names, in both columns alike. Optional are
-    `confidence` and `label_probability`, for all predictions of a population or none, and `evaluation_set`. A further
-    column of up to 50 integers, booleans or texts becomes a group where it is the same for an example over all members.
+    `evaluation_set`, `key` (what people find an example by), and, for all predictions of a population or none,
+    `confidence`, `label_probability`, `label_rank`, `margin` and `entropy`, as sweeps store them. A further column of
+    up to 50 integers, booleans or texts becomes a group where it is the same for an example over all members.
 
     `reference` is the uncompressed variant's name in the file; in all tables it is `dense`. `paired` names variants
     whose members were derived from the reference's members of the same number, as quantized ones are. Results are
@@ -101,12 +95,12 @@ def _check_variants(rows: Rows, reference: str, paired: Sequence[str]) -> None:
 
 def _scatter(rows: Rows, layout: Layout) -> dict[str, np.ndarray]:
     """Each column [rows], in the order of the layout."""
-    columns = {schema.PREDICTION: rows.prediction, **rows.fractions}
+    columns = {schema.PREDICTION: rows.prediction, **rows.measures}
     arrays = {}
     for name, values in columns.items():
         arrays[name] = np.empty_like(values)
         arrays[name][layout.position] = values
-    for name, values in rows.fractions.items():
+    for name, values in rows.measures.items():
         _refuse_gaps(rows, layout, name, np.isnan(values))
     return arrays
 
@@ -145,11 +139,12 @@ def _evaluation_set(
     pairs = slice(*layout.first_pair[index : index + 2].tolist())
     examples = layout.pair_example[pairs]
     values = rows.example.values.take(examples)
+    keys = values if layout.pair_key is None or rows.key is None else rows.key.values.take(layout.pair_key[pairs])
     return EvaluationSet(
         facts=ExampleFacts(
             example_ids=examples if rows.example.is_text else values.to_numpy(),
             labels=layout.pair_label[pairs],
-            keys=tuple(map(str, values.to_pylist())),
+            keys=tuple(map(str, keys.to_pylist())),
             groups={name: of_pair[pairs] for name, of_pair in groups.items()},
         ),
         spans=dict(_spans(layout, variant_ids, index)),
@@ -176,17 +171,17 @@ def _check_pairs(sets: Mapping[str, EvaluationSet], paired: Sequence[str]) -> No
 
 def _variants(rows: Rows, reference: str, paired: Sequence[str]) -> tuple[VariantInfo, ...]:
     """The reference, then the others by name."""
-    others = [_variant(name, name in paired) for name in rows.variant.texts() if name != reference]
+    names = rows.variant.texts()
+    others = [_variant(name, names, name in paired) for name in names if name != reference]
     return (VariantInfo(REFERENCE_ID), *others)
 
 
-def _variant(name: str, is_paired: bool) -> VariantInfo:
-    match = _OWN_NAME.fullmatch(name)
-    if match is None:
+def _variant(name: str, names: Sequence[str], is_paired: bool) -> VariantInfo:
+    own = read_own_name(name)
+    if own is None:
         return VariantInfo(name, sparsity=nan, is_paired=is_paired)
-    return VariantInfo(
-        name, float(match["sparsity"] or 0), quantization=match["scheme"] or match["scheme_alone"], is_paired=is_paired
-    )
+    plain_id = own.plain_id if own.plain_id in names else None
+    return VariantInfo(name, own.sparsity, own.quantization, is_paired, own.loss, plain_id)
 
 
 def _seeds(rows: Rows) -> tuple[int, ...]:
@@ -218,7 +213,7 @@ def _notes(rows: Rows, sets: Mapping[str, EvaluationSet]) -> Iterable[str]:
     if rows.member.is_text:
         names = rows.member.texts()
         yield f"Members are numbered 0 to {len(names) - 1} in the order of their names: {shown(names)}."
-    for name, values in rows.fractions.items():
+    for name, values in rows.measures.items():
         if np.isnan(values).any():
             yield f"Some populations have no {name}."
 

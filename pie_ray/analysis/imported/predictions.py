@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...config import Evaluation
 from ...errors import InputError
-from ...store import Population, Storage
+from ...store import MapSimilarities, Population, Storage
 from ..source import ExampleFacts, VariantInfo
 
 
@@ -53,6 +54,8 @@ class ImportedPredictions:
     _sets: Mapping[str, EvaluationSet]
     _arrays: Mapping[str, np.ndarray]
     """Each column [rows]: populations one after the other."""
+    _facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What is known of a variant's networks, by variant; nothing of those that predictions alone were given of."""
 
     @property
     def is_multilabel(self) -> bool:
@@ -106,6 +109,16 @@ class ImportedPredictions:
         """As `PopulationSource` has it: there is no such split."""
         return None
 
+    def map_similarities(self, variant_id: str) -> Mapping[int, MapSimilarities]:
+        """As `PopulationSource` has it: there are no networks whose maps could be compared."""
+        return {}
+
+    def costs(self) -> pd.DataFrame:
+        """As `PopulationSource` has it: there are no networks whose cost could be measured."""
+        return pd.DataFrame()
+
     def member_facts(self, variant_id: str) -> Mapping[str, Any]:
-        """As `PopulationSource` has it: nothing is known of networks that are not ours."""
-        return {"arithmetic": None, "achieved_sparsity_mean": nan, "checkpoint_bytes_mean": nan}
+        """As `PopulationSource` has it: of networks that are not ours at most the size of their files is known."""
+        figures = ("weight_bits", "quantized_fraction", "achieved_sparsity_mean", "checkpoint_bytes_mean")
+        unknown: dict[str, Any] = {"arithmetic": None} | dict.fromkeys(figures, nan)
+        return unknown | dict(self._facts.get(variant_id, {}))

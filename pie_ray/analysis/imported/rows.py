@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,15 @@ from ..user_files import UserTable
 
 VARIANT, MEMBER = "variant", "member"
 REQUIRED = (VARIANT, MEMBER, schema.EXAMPLE_ID, schema.LABEL, schema.PREDICTION)
-FRACTIONS = (schema.CONFIDENCE, schema.LABEL_PROBABILITY)
-OPTIONAL = (schema.EVALUATION_SET, *FRACTIONS)
+MEASURES = {
+    schema.CONFIDENCE: (0.0, 1.0),
+    schema.LABEL_PROBABILITY: (0.0, 1.0),
+    schema.MARGIN: (-1.0, 1.0),
+    schema.ENTROPY: (0.0, inf),
+    schema.LABEL_RANK: (0.0, float(schema.MAX_CLASSES - 1)),
+}
+"""Columns of numbers about a prediction, and from where to where they go."""
+OPTIONAL = (schema.EVALUATION_SET, schema.KEY, *MEASURES)
 
 DEFAULT_SET = "test"
 """The evaluation set of predictions that name none."""
@@ -39,7 +47,9 @@ class Rows:
     prediction: np.ndarray
     """uint16"""
     class_names: tuple[str, ...]
-    fractions: Mapping[str, np.ndarray]
+    key: Coded | None
+    """What people find an example by; None where the example's id is that."""
+    measures: Mapping[str, np.ndarray]
     """float32 by column, NaN where missing."""
     further: tuple[str, ...]
     """Columns of the file that none of ours is."""
@@ -59,7 +69,8 @@ def read_rows(table: UserTable, given_names: Mapping[str, str]) -> Rows:
         label=label,
         prediction=prediction,
         class_names=class_names,
-        fractions={name: _read_fractions(columns[name]) for name in FRACTIONS if name in columns},
+        key=_as_names(columns[schema.KEY].read_ids()) if schema.KEY in columns else None,
+        measures={name: _read_measure(columns[name], *ends) for name, ends in MEASURES.items() if name in columns},
         further=tuple(name for name in table.kinds if name not in taken),
     )
 
@@ -112,11 +123,17 @@ def _check_class_numbers(column: Column, coded: Coded) -> None:
         raise column.mistake(row, numbers[coded.codes[row]], f"are class numbers 0 to {schema.MAX_CLASSES - 1}")
 
 
-def _read_fractions(column: Column) -> np.ndarray:
+def _read_measure(column: Column, low: float, high: float) -> np.ndarray:
     """float32 [rows], NaN where missing."""
     values = column.read_floats()
-    wrong = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
+    wrong = (values < low - _ROUNDING) | (values > high + _ROUNDING)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise column.mistake(row, f"{values[row]:g}", "are fractions from 0 to 1")
-    return np.clip(values, 0, 1).astype(np.float32)
+        raise column.mistake(row, f"{values[row]:g}", f"are {_range_text(low, high)}")
+    return np.clip(values, low, high).astype(np.float32)
+
+
+def _range_text(low: float, high: float) -> str:
+    if (low, high) == (0, 1):
+        return "fractions from 0 to 1"
+    return f"numbers from {low:g} to {high:g}" if high < inf else f"numbers from {low:g}"
