@@ -6,7 +6,9 @@ Timings and machines stand in the member's record, so that the same member gives
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from .errors import StoreError
-from .records import Arithmetic
+from .records import Arithmetic, QuantizationFacts
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,12 @@ class Facts:
     device: str
     train_loss: float | None
     structure: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shapes of the weights by layer, where channels were removed."""
+    """Shapes by tensor, where channels were removed."""
+    multiply_adds: int | None = None
+    """Of one image; None in checkpoints that are older than this figure and the next."""
+    multiply_adds_nonzero: int | None = None
+    """Of these the ones whose weight is not zero."""
+    quantization: QuantizationFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,10 @@ class Checkpoint:
     facts: Facts
     state: dict[str, torch.Tensor]
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        """`more` texts, by name, go into the header."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state.items()}
-        metadata = {"member_id": self.facts.member_id, "facts": json.dumps(asdict(self.facts))}
+        metadata = {**more, "member_id": self.facts.member_id, "facts": _dumped(self.facts)}
         return _with_sorted_header(save(state, metadata=metadata))
 
     @classmethod
@@ -49,11 +57,24 @@ class Checkpoint:
         """Raises StoreError, naming `source`, where the bytes are no checkpoint of ours."""
         try:
             facts: dict[str, Any] = json.loads(_header(data)[0]["__metadata__"]["facts"])
+            facts["structure"] = {name: tuple(shape) for name, shape in facts.get("structure", {}).items()}
+            if facts.get("quantization") is not None:
+                facts["quantization"] = QuantizationFacts.model_validate(facts["quantization"], strict=False)
             return cls(facts=Facts(**facts), state=load(data))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{source}: not a checkpoint of pie_ray ({error}); delete it to have it made again"
             ) from error
+
+
+def _dumped(facts: Facts) -> str:
+    return json.dumps(asdict(facts), default=lambda model: model.model_dump(mode="json"))
+
+
+def header_texts(data: bytes) -> dict[str, str]:
+    """The texts in the header of a checkpoint's bytes, by name."""
+    texts: dict[str, str] = _header(data)[0]["__metadata__"]
+    return texts
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], bytes]:

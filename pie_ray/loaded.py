@@ -12,7 +12,17 @@ import numpy as np
 import pandas as pd
 
 from . import stats
-from .analysis import ExampleFacts, Results, answers_of, open_results
+from .analysis import (
+    Audit,
+    ExampleFacts,
+    PopulationSource,
+    Results,
+    answers_of,
+    is_audit,
+    open_audit,
+    open_results,
+    read_audit,
+)
 from .analysis.tables import TABLES
 from .config import TEST, Recipe
 from .errors import StoreError
@@ -27,7 +37,7 @@ _STORED = tuple(name for name in schema.PREDICTIONS.names if name not in ("evalu
 
 @final
 class LoadedResults:
-    """What `pie_ray.load_results` returns.
+    """What `pie_ray.load_results` returns, of a sweep or an audit.
 
         results = pie_ray.load_results("results/digits")
         results.summary                                   a result table; `dir(results)` has them all
@@ -40,7 +50,7 @@ class LoadedResults:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._results = _opened(storage)
+        self._results, self._audit = _opened(storage)
         self._tables: dict[str, DataFrame] = {}
 
     # ------------------------------------------------------------------------------------------------ the tables
@@ -76,12 +86,22 @@ class LoadedResults:
 
     @property
     def has_predictions(self) -> bool:
-        """Whether this is a sweep's folder, with members and examples, or result tables alone."""
-        return self._results is not None
+        """Whether there are examples and predictions, a sweep's or an audit's, or result tables alone."""
+        return self._results is not None or self._audit is not None
+
+    @property
+    def is_audit(self) -> bool:
+        """Whether `pie-ray evaluate --model` made this folder."""
+        return self._audit is not None
 
     @property
     def sweep(self) -> Results:
-        """The opened folder, for what needs more than frames. Raises StoreError where there are tables alone."""
+        """The opened folder, for what needs more than frames. Raises StoreError where it is no sweep's."""
+        if self._audit is not None:
+            raise StoreError(
+                f"{self.path} holds an audit of networks that were made elsewhere: recipe and records are in the "
+                "results of a sweep"
+            )
         if self._results is None:
             raise StoreError(
                 f"{self.path} holds tables alone, as `pie-ray analyze --predictions` writes them: recipe, members, "
@@ -90,21 +110,33 @@ class LoadedResults:
         return self._results
 
     @property
+    def audit(self) -> Audit:
+        """What was audited, and how. Raises StoreError where this is no audit."""
+        if self._audit is None:
+            raise StoreError(f"{self.path} holds no audit, as `pie-ray evaluate --model` writes them")
+        return self._audit
+
+    @cached_property
+    def source(self) -> PopulationSource:
+        """What the analysis works on, here and there. Raises StoreError where there are tables alone."""
+        return self.sweep if self._audit is None else open_audit(self._storage)
+
+    @property
     def recipe(self) -> Recipe:
         return self.sweep.recipe
 
     @property
     def variants(self) -> list[str]:
         """Ids, the reference's first."""
-        if self._results is None:
+        if not self.has_predictions:
             return [str(name) for name in self.summary["variant_id"].unique()]
-        return [variant.variant_id for variant in self._results.variants]
+        return [variant.variant_id for variant in self.source.variants]
 
     @property
     def evaluation_sets(self) -> list[str]:
-        if self._results is None:
+        if not self.has_predictions:
             return [str(name) for name in self.summary["evaluation_set"].unique()]
-        return list(self._results.evaluation_sets)
+        return list(self.source.evaluation_sets)
 
     @property
     def is_multilabel(self) -> bool:
@@ -114,8 +146,8 @@ class LoadedResults:
     @property
     def class_names(self) -> list[str]:
         """Of the classes, or of the attributes of multi-label data."""
-        if self._results is not None:
-            return list(self._results.class_names)
+        if self.has_predictions:
+            return list(self.source.class_names)
         if self.classes.empty:
             return []
         return [str(name) for name in self.classes.drop_duplicates("class_index")["class_name"]]
@@ -123,11 +155,16 @@ class LoadedResults:
     @property
     def missing(self) -> list[str]:
         """The members that were planned and are not there, and what others were not evaluated on."""
-        return [] if self._results is None else list(self._results.missing)
+        return list(self.source.missing) if self.has_predictions else []
 
     @property
     def members(self) -> DataFrame:
-        """A row a complete member: seed, sizes, measured sparsity, seconds, device, top-1 by evaluation set."""
+        """A row a complete member: seed, sizes, measured sparsity, seconds, device, top-1 by evaluation set.
+
+        Of an audit a row a network: variant_id, member, what, kind, sha256, num_bytes.
+        """
+        if self._audit is not None:
+            return pd.DataFrame([member.model_dump() for member in self._audit.members])
         return pd.json_normalize([record.model_dump() for record in self.sweep.records])
 
     # ------------------------------------------------------------------------------------------------ predictions
@@ -174,16 +211,16 @@ class LoadedResults:
         A row an example and variant that has complete members, the reference's first; of multi-label data a row an
         attribute. Raises InputError as `examples` does.
         """
-        return answers_of(self.sweep, evaluation_set, self._facts(evaluation_set).example_ids)
+        return answers_of(self.source, evaluation_set, self._facts(evaluation_set).example_ids)
 
     def _facts(self, evaluation_set: str) -> ExampleFacts:
-        check_names("evaluation_set", [evaluation_set], self.sweep.evaluation_sets)
-        return self.sweep.examples(evaluation_set)
+        check_names("evaluation_set", [evaluation_set], self.source.evaluation_sets)
+        return self.source.examples(evaluation_set)
 
     def _population(self, variant_id: str, evaluation_set: str, columns: tuple[str, ...]) -> Population:
-        check_names("evaluation_set", [evaluation_set], self.sweep.evaluation_sets)
+        check_names("evaluation_set", [evaluation_set], self.source.evaluation_sets)
         check_names("variant_id", [variant_id], self.variants)
-        population = self.sweep.population(evaluation_set, variant_id, columns)
+        population = self.source.population(evaluation_set, variant_id, columns)
         if population is None:
             raise StoreError(f"{self.path}: no member of {variant_id} is complete on {evaluation_set}")
         return population
@@ -203,6 +240,8 @@ class LoadedResults:
     @property
     def _described(self) -> list[tuple[str, str]]:
         facts = [("variants", ", ".join(self.variants)), ("evaluation sets", _shortened(self.evaluation_sets))]
+        if self._audit is not None:
+            facts.append(("members", f"{len(self._audit.members)} audited networks"))
         if self._results is not None:
             num_planned, num_there = len(self._results.plan.members), len(self._results.records)
             facts.append(("members", f"{num_there} of {num_planned} are complete"))
@@ -216,11 +255,16 @@ def load(path: str | os.PathLike[str]) -> LoadedResults:
     return LoadedResults(Storage(path))
 
 
-def _opened(storage: Storage) -> Results | None:
-    """The sweep in a folder; None where there are result tables alone. Raises StoreError where there is neither."""
-    if storage.exists(paths.MANIFEST) or not storage.exists(paths.table("summary")):
-        return open_results(storage)
-    return None
+def _opened(storage: Storage) -> tuple[Results | None, Audit | None]:
+    """The sweep or the audit in a folder; neither where there are result tables alone.
+
+    Raises StoreError where there is nothing of them.
+    """
+    if storage.exists(paths.MANIFEST):
+        return open_results(storage), None
+    if is_audit(storage):
+        return None, read_audit(storage)
+    return (None, None) if storage.exists(paths.table("summary")) else (open_results(storage), None)
 
 
 def _rows(population: Population) -> DataFrame:

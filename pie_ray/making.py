@@ -11,16 +11,18 @@ from torch import Tensor, nn
 
 from .checkpoint import Checkpoint, Facts
 from .compress.fit import AfterStep, nothing_after
+from .compress.multiply_adds import multiply_adds
 from .compress.pruning import prune
 from .compress.pruning.masks import FixedMasks, measure_sparsity, prunable_weights
-from .compress.quantization import quantize, quantize_aware, restore
+from .compress.quantization import describe, quantize, quantize_aware, restore
 from .compress.structure import reshape, structure_of
-from .config import FineTuning, QuantizationScheme, Training
+from .config import FineTuning, QuantizationScheme, Scope, Training
 from .errors import NonFiniteLossError
 from .identity import MemberSpec
+from .records import Arithmetic, QuantizationFacts
 from .store import Storage, paths, read_checkpoint
 from .training import Batches, Normalise, Objective, PlainLoss, PreservingLoss, TrainingResult, make_route, train
-from .variants import REFERENCE_ID
+from .variants import REFERENCE_ID, Pruning
 from .workplace import Workplace
 
 NUM_CALIBRATION_IMAGES = 100
@@ -40,8 +42,8 @@ def make_network(
     return make(spec, workplace, device, on_epoch)
 
 
-def read_own_checkpoint(spec: MemberSpec, storage: Storage) -> tuple[Checkpoint, int]:
-    """A member's checkpoint and its size in bytes. Raises StoreError where it is absent, damaged or another's."""
+def read_own_checkpoint(spec: MemberSpec, storage: Storage) -> tuple[Checkpoint, bytes]:
+    """A member's checkpoint and its bytes. Raises StoreError where it is absent, damaged or another's."""
     return _read(spec.variant_id, spec.seed, spec.member_id, storage)
 
 
@@ -49,11 +51,19 @@ def restore_network(
     skeleton: nn.Module, scheme: QuantizationScheme | None, checkpoint: Checkpoint, device: torch.device
 ) -> nn.Module:
     """A recipe's network as a checkpoint has it, quantized where there is a `scheme`; on the device, in eval mode."""
+    return restore_computing(skeleton, scheme, checkpoint, device)[0]
+
+
+def restore_computing(
+    skeleton: nn.Module, scheme: QuantizationScheme | None, checkpoint: Checkpoint, device: torch.device
+) -> tuple[nn.Module, Arithmetic]:
+    """`restore_network`, and how the network computes on this device, which may not be the one it was made on."""
     skeleton = reshape(skeleton, checkpoint.facts.structure)
     if scheme is None:
         skeleton.load_state_dict(checkpoint.state)
-        return skeleton.eval().to(device)
-    return restore(skeleton.to(device).eval(), scheme, checkpoint.state).network
+        return skeleton.eval().to(device), "native"
+    quantized = restore(skeleton.to(device).eval(), scheme, checkpoint.state)
+    return quantized.network, quantized.arithmetic
 
 
 # ------------------------------------------------------------------------------------------------- train, convert
@@ -71,7 +81,8 @@ def _train(
     if pruning is None:
         fit(network, after_step=nothing_after)
     else:
-        network = prune(network, pruning, fit, calibration_images(workplace, device))
+        generator = torch.Generator().manual_seed(spec.mask_seed)
+        network = prune(network, pruning, fit, calibration_images(workplace, device), generator)
     facts = _measure(spec, network, workplace, fit.result, device)
     return network, Checkpoint(facts=facts, state=dict(network.state_dict()))
 
@@ -95,7 +106,16 @@ def _convert(
             calibration_images=images,
             after_step=_pruned_stay_zero(spec, network),
         )
-    facts = _measure(spec, network, workplace, fit.result, device, parent.facts.precision, quantized.arithmetic)
+    facts = _measure(
+        spec,
+        network,
+        workplace,
+        fit.result,
+        device,
+        parent.facts.precision,
+        quantized.arithmetic,
+        describe(network, variant.quantization, num_calibration_images=len(images)),
+    )
     return quantized.network, Checkpoint(facts=facts, state=quantized.state)
 
 
@@ -118,9 +138,9 @@ def _reference(spec: MemberSpec, workplace: Workplace, device: torch.device) -> 
     return restore_network(workplace.skeleton(spec.generator_seed), None, checkpoint, device)
 
 
-def _read(variant_id: str, seed: int, member_id: str, storage: Storage) -> tuple[Checkpoint, int]:
+def _read(variant_id: str, seed: int, member_id: str, storage: Storage) -> tuple[Checkpoint, bytes]:
     data = read_checkpoint(storage, variant_id, seed, member_id=member_id)
-    return Checkpoint.from_bytes(data, source=f"{paths.checkpoint(variant_id, seed)} in {storage}"), len(data)
+    return Checkpoint.from_bytes(data, source=f"{paths.checkpoint(variant_id, seed)} in {storage}"), data
 
 
 # ------------------------------------------------------------------------------------------------------- training
@@ -183,12 +203,11 @@ class MemberFit:
         loss, smoothing = self.spec.variant.loss, self.config.label_smoothing
         if loss is None:
             return PlainLoss(smoothing)
-        train_set = self.workplace.splits.train
         reference = make_route(
             _reference(self.spec, self.workplace, self.device),
             arithmetic="native",
             precision="float32",
-            image_shape=(train_set.num_channels, train_set.image_size, train_set.image_size),
+            image_shape=self.workplace.image_shape,
         )
         return PreservingLoss(loss, reference, smoothing, self.device)
 
@@ -203,23 +222,36 @@ def _measure(
     result: TrainingResult | None,
     device: torch.device,
     precision: str = "float32",
-    arithmetic: str = "native",
+    arithmetic: Arithmetic = "native",
+    quantization: QuantizationFacts | None = None,
 ) -> Facts:
     """`network`: with weights in floating point, before a conversion. `precision`: of a training before this one."""
-    scope = "layer" if spec.variant.pruning is None else spec.variant.pruning.scope
+    scope = _scope_of(spec.variant.pruning)
     prunable = prunable_weights(network, scope)
     # Channels that are gone count as the zeros they would be.
-    num_prunable = sum(p.numel() for p in prunable_weights(workplace.skeleton(spec.generator_seed), scope).values())
+    dense = workplace.skeleton(spec.generator_seed)
+    num_prunable = sum(p.numel() for p in prunable_weights(dense, scope).values())
     num_removed = num_prunable - sum(p.numel() for p in prunable.values())
+    num_multiplied, num_multiplied_nonzero = multiply_adds(network, workplace.image_shape)
     return Facts(
         member_id=spec.member_id,
         num_parameters=sum(p.numel() for p in network.parameters()),
         num_prunable=num_prunable,
         num_nonzero=sum(int(p.count_nonzero()) for p in network.parameters()),
         achieved_sparsity=measure_sparsity(prunable, num_removed),
-        arithmetic=arithmetic,  # type: ignore[arg-type]
+        arithmetic=arithmetic,
         precision=precision if result is None else result.precision,
         device=device.type,
         train_loss=None if result is None else result.loss,
-        structure=structure_of(network) if num_removed else {},
+        structure=structure_of(network, dense),
+        multiply_adds=num_multiplied,
+        multiply_adds_nonzero=num_multiplied_nonzero,
+        quantization=quantization,
     )
+
+
+def _scope_of(pruning: Pruning | None) -> Scope:
+    """Which weights sparsity is a share of; channels that go take some of every layer, whatever they are chosen by."""
+    if pruning is None:
+        return "layer"
+    return "global" if pruning.kind == "structured" else pruning.scope

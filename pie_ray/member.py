@@ -17,7 +17,7 @@ from .data import EvaluationImages
 from .identity import MemberSpec
 from .making import OnEpoch, make_network, read_own_checkpoint, restore_network
 from .records import MemberRecord
-from .store import paths, prediction_batch, read_record, stored_top1, write_checkpoint, write_record
+from .store import compressed_size, paths, prediction_batch, read_record, stored_top1, write_checkpoint, write_record
 from .suites import keeps_logits
 from .training import choose_device, make_route, predict
 from .workplace import Workplace
@@ -30,18 +30,17 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
     """
     device = choose_device()
     started = time.perf_counter()
-    network, facts, num_bytes, was_made = _obtain(spec, workplace, device, on_epoch)
+    network, facts, data, was_made = _obtain(spec, workplace, device, on_epoch)
     earlier = read_record(workplace.storage, spec)
     known_seconds = None if earlier is None else earlier.train_seconds
     train_seconds = time.perf_counter() - started if was_made else known_seconds
 
     started = time.perf_counter()
-    train_set = workplace.splits.train
     forward = make_route(
         network.eval(),
         arithmetic=facts.arithmetic,
         precision=workplace.recipe.evaluation.precision,
-        image_shape=(train_set.num_channels, train_set.image_size, train_set.image_size),
+        image_shape=workplace.image_shape,
     )
     top1 = evaluate_member(spec, forward, workplace, device)
     record = MemberRecord(
@@ -52,11 +51,15 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
         sparsity=spec.variant.sparsity,
         quantization=spec.variant.quantization,
         arithmetic=facts.arithmetic,
+        quantization_facts=facts.quantization,
         num_parameters=facts.num_parameters,
         num_prunable=facts.num_prunable,
         num_nonzero=facts.num_nonzero,
         achieved_sparsity=facts.achieved_sparsity,
-        checkpoint_bytes=num_bytes,
+        checkpoint_bytes=len(data),
+        compressed_bytes=compressed_size(data),
+        multiply_adds=facts.multiply_adds,
+        multiply_adds_nonzero=facts.multiply_adds_nonzero,
         train_loss=facts.train_loss,
         top1=top1,
         train_seconds=train_seconds,
@@ -120,10 +123,10 @@ def _predict(
             device=device,
         )
         for rows, logits in batches:
-            yield slice(part.start + rows.start, part.start + rows.stop), _among(logits, images.among)
+            yield slice(part.start + rows.start, part.start + rows.stop), restrict(logits, images.among)
 
 
-def _among(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
+def restrict(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
     """Logits [rows, classes] that choose among some classes only: the others' probability is zero."""
     if classes is None:
         return logits
@@ -134,14 +137,17 @@ def _among(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
 
 def _obtain(
     spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
-) -> tuple[nn.Module, Facts, int, bool]:
-    """The member's network, from its checkpoint where there is one; says last whether it was made now."""
+) -> tuple[nn.Module, Facts, bytes, bool]:
+    """The member's network, what is known of it and its checkpoint's bytes; from there where there is one.
+
+    Says last whether it was made now.
+    """
     if workplace.storage.exists(paths.checkpoint(spec.variant_id, spec.seed)):
-        checkpoint, num_bytes = read_own_checkpoint(spec, workplace.storage)
+        checkpoint, data = read_own_checkpoint(spec, workplace.storage)
         skeleton = workplace.skeleton(spec.generator_seed)
         network = restore_network(skeleton, spec.variant.quantization, checkpoint, device)
-        return network, checkpoint.facts, num_bytes, False
+        return network, checkpoint.facts, data, False
     network, checkpoint = make_network(spec, workplace, device, on_epoch)
     data = checkpoint.to_bytes()
     write_checkpoint(workplace.storage, spec.variant_id, spec.seed, data)
-    return network, checkpoint.facts, len(data), True
+    return network, checkpoint.facts, data, True

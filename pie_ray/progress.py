@@ -146,6 +146,8 @@ class Observers:
 class Estimate:
     """Time left, from the members that are done: trained and derived ones cost differently.
 
+    What is pruned from the dense member and trained on counts as trained; what is only converted or cut, as derived.
+
     `num_slots` is the number of members at once; the most that were seen running is taken for it.
     """
 
@@ -157,7 +159,7 @@ class Estimate:
 
     def add(self, spec: MemberSpec, seconds: float) -> None:
         """Take note of a member that took `seconds`."""
-        if spec.parent_id is None:
+        if spec.variant.trains:
             self.trained_seconds.append(seconds)
             self.num_trained_left -= 1
         else:
@@ -166,7 +168,7 @@ class Estimate:
 
     def drop(self, spec: MemberSpec) -> None:
         """Take note of a member that will not be made."""
-        if spec.parent_id is None:
+        if spec.variant.trains:
             self.num_trained_left -= 1
         else:
             self.num_derived_left -= 1

@@ -53,11 +53,12 @@ def with_suites(recipe_text: str, suites_path: str | None, overrides: Sequence[s
     raw, source = _DOCUMENT.parse(recipe_text, "the results' recipe"), suites_path or "the results' recipe"
     if suites_path is not None:
         evaluation = raw.setdefault("evaluation", {})
-        evaluation["suites"] = {**evaluation.get("suites", {}), **_read_suites(suites_path)}
+        evaluation["suites"] = {**evaluation.get("suites", {}), **read_suites(suites_path)}
     return _validated(raw, overrides, source)
 
 
-def _read_suites(path: str) -> dict[str, Any]:
+def read_suites(path: str) -> dict[str, Any]:
+    """The suites by name that a file of them has, or a recipe under `evaluation.suites`; unchecked."""
     found = _DOCUMENT.parse(_DOCUMENT.read(path, "file of suites"), path)
     for key in ("evaluation", "suites"):
         inner = found.get(key) if isinstance(found, dict) else None
@@ -93,7 +94,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     target: Any = raw
     for depth, key in enumerate(parents):
         if isinstance(target, dict):
-            target = target.setdefault(key, {})
+            # What is switched off has no fields yet.
+            target[key] = {} if target.get(key) is None else target[key]
+            target = target[key]
         elif isinstance(target, list):
             target = target[_index(key, target, override)]
         if not isinstance(target, dict | list):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from .analysis import CORRUPTION, Analysis, Results, kind_of, open_results
-from .config import MlflowTracking, Recipe
+from .config import MlflowTracking, Recipe, Suite
 from .console import ConsoleObserver, images_progress, print_plan
 from .data import Splits, load_splits, open_suites
 from .errors import DataError, StorageError, SweepError
@@ -20,10 +21,11 @@ from .identity import MemberSpec, Plan
 from .live.keeper import ProgressKeeper
 from .live.publisher import ProgressPublisher, settle_progress
 from .prepared import PreparedImages
-from .progress import Observers
+from .progress import Observers, clock
 from .recipe import dump_recipe, with_suites
+from .records import LatencyRecord
 from .reporting import write_report
-from .store import Storage, find_driver, hold_lease, paths, remove_leftovers
+from .store import Storage, find_driver, hold_lease, paths, remove_leftovers, write_latency
 from .study import Study, begin, design, is_begun
 from .tracked import best_networks, default_store, logged_metrics, sweep_info, table_artifacts
 from .tracking import Status, Tracker, TrackingOutcome, make_tracker
@@ -41,11 +43,13 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
     study = design(recipe)
     if is_begun(study) and not open_results(study.storage).missing:
         _complete(study, console, address, verbose)
-        return study.storage
-    with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)) as driver:
-        remove_leftovers(study.storage)
-        begin(study)
-        _complete(study, console, address, verbose, driver=driver.who)
+    else:
+        with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)) as driver:
+            remove_leftovers(study.storage)
+            begin(study)
+            _complete(study, console, address, verbose, driver=driver.who)
+    if recipe.execution.measure_latency:
+        _measure_at_the_end(study.storage, console)
     return study.storage
 
 
@@ -172,6 +176,45 @@ def _failures(plan: Plan, failed: dict[str, str], unreachable: Sequence[MemberSp
     return "\n".join([*lines, "The same command tries them again."])
 
 
+# --------------------------------------------------------------------------------------------------------- cost
+
+
+def _measure_at_the_end(storage: Storage, console: Console) -> None:
+    """Measure latencies unless they are there, of the same members; a failure is a line, and none of the sweep."""
+    from .latency import is_measured
+
+    try:
+        results = open_results(storage)
+        if not is_measured(results):
+            measure_costs(results, console)
+    except Exception as error:  # whatever a network's own code raises, too
+        console.print(f"[yellow]Latencies were not measured:[/] {escape(str(error))}", soft_wrap=True)
+
+
+def measure_costs(results: Results, console: Console, **options: Any) -> None:
+    """Measure how long each variant's network takes, all of them together, and keep it with the results.
+
+    `options` are those of `latency.measure_latency`, which says what is raised.
+    """
+    from .latency import measure_latency, members_to_measure
+
+    num_variants = len(members_to_measure(results))
+    with console.status(f"Measuring how long the networks of {num_variants} variants take"):
+        record = measure_latency(results, **options)
+    write_latency(results.storage, record)
+    threads = "1 thread" if record.num_threads == 1 else f"{record.num_threads} threads"
+    console.print(
+        f"Measured the latency of {num_variants} variants on {threads} in {clock(record.seconds)}{_left_out(record)}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _left_out(record: LatencyRecord) -> str:
+    sizes = ", ".join(f"{size:,}" for size in record.left_out)
+    return f", without batches of {sizes}, which take longer: `pie-ray cost --seconds`" if sizes else ""
+
+
 # ------------------------------------------------------------------------------------------------------- report
 
 
@@ -181,15 +224,15 @@ def report(results: Results, analysis: Analysis, console: Console) -> dict[str, 
     samples = None
     try:
         splits = load_splits(results.recipe.data, results.recipe.execution.cache)
-        thumbnails = _thumbnails(splits, analysis)
-        samples = _samples(results, splits)
+        thumbnails = thumbnails_of(splits, analysis)
+        samples = samples_of(results.recipe.evaluation.suites, splits)
     except DataError as error:
         which = "pictures of corruptions" if thumbnails else "pictures"
         console.print(f"[yellow]The report has no {which}:[/] {escape(str(error))}")
     return write_report(results, analysis, thumbnails, samples, dump_recipe(results.recipe))
 
 
-def _thumbnails(splits: Splits, analysis: Analysis) -> dict[int, bytes]:
+def thumbnails_of(splits: Splits, analysis: Analysis) -> dict[int, bytes]:
     """Pictures by example id, of as many test images as the page has room for."""
     from .report import cards, rows
     from .report.pictures import thumbnails_within
@@ -200,12 +243,12 @@ def _thumbnails(splits: Splits, analysis: Analysis) -> dict[int, bytes]:
     return thumbnails_within(wanted, lambda example_id: images.images[place_of[example_id]].numpy())
 
 
-def _samples(results: Results, splits: Splits) -> bytes | None:
+def samples_of(suites: Mapping[str, Suite], splits: Splits) -> bytes | None:
     """The first image of every corrupted set, in one picture; None where there are no such sets."""
     from .report.samples import CLEAN, sample_grid
 
     pictures = {}
-    for sets in open_suites(results.recipe.evaluation.suites, splits).values():
+    for sets in open_suites(suites, splits).values():
         for images in sets:
             kind = kind_of(images.name)
             if kind.kind == CORRUPTION:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from . import __version__
+from .attribution import check_attribution
 from .config import TRAIN, Config, Recipe
 from .data import EvaluationImages, Splits, Suites, as_they_are, load_splits, open_suites, suite_fingerprint
 from .identity import Plan, describe_base, make_plan
@@ -64,6 +65,8 @@ def design(recipe: Recipe) -> Study:
         seed=0,
     )
     num_parameters = sum(p.numel() for p in network.parameters())
+    if recipe.evaluation.attribution is not None:
+        check_attribution(recipe.evaluation.attribution, network, splits.test)
     suites = open_suites(recipe.evaluation.suites, splits)
     manifest = _manifest(recipe, plan, splits, suites)
     return Study(recipe, plan, storage, splits, num_parameters, manifest, suites)

@@ -12,8 +12,9 @@ import pandas as pd
 from .analysis import Analysis, Results
 from .config import CLEAN
 from .recipe import dump_recipe
+from .report.costs import batch_sizes, rows_without_sets
 from .tracking import NetworkFiles, SweepInfo, TrackedDataset, TrackedNetwork, TrackedVariant
-from .variants import REFERENCE_ID, Variant
+from .variants import REFERENCE_ID, Variant, loss_id
 
 if TYPE_CHECKING:
     from .data import Splits
@@ -36,6 +37,8 @@ _FIGURES = {
     "achieved_sparsity_mean": "achieved_sparsity",
 }
 """Of `summary`, the handful that a tracker shows of a variant."""
+_COSTS = ("compressed_bytes", "multiply_adds")
+"""Of `costs`, as they are called there; and the latency of the smallest batch."""
 _OF_ALL = ("top1", "half_pie_fraction", "noise_floor", "ece", "num_members", "checkpoint_bytes", "achieved_sparsity")
 """Those that mean something of the reference."""
 
@@ -68,15 +71,15 @@ def sweep_info(results: Results) -> SweepInfo:
 
 
 def _tracked_variant(results: Results, variant: Variant) -> TrackedVariant:
-    pruning = variant.pruning
-    scope = "" if pruning is None or pruning.scope == "layer" else f"_{pruning.scope}"
     arithmetics = {record.arithmetic for record in results.records if record.variant_id == variant.variant_id}
     return TrackedVariant(
         variant_id=variant.variant_id,
         num_members=len(results.plan.population(variant.variant_id)),
-        pruning=None if pruning is None else f"{pruning.kind}{scope}",
+        pruning=None if variant.pruning is None else variant.pruning.method,
         sparsity=variant.sparsity,
         quantization=variant.quantization,
+        loss=None if variant.loss is None else loss_id(variant.loss),
+        is_quantization_aware=variant.quantization_aware is not None,
         arithmetic="+".join(sorted(arithmetics)) or None,
     )
 
@@ -121,11 +124,15 @@ def logged_metrics(analysis: Analysis) -> dict[str, dict[str, float]]:
     }
     for variant_id, change in _worst_class_changes(analysis.classes, first).items():
         found[variant_id]["worst_class_change"] = change
+    for variant_id, ratio in _cie_u_ratios(analysis.preservation, first).items():
+        found[variant_id]["cie_u_ratio"] = ratio
     if REFERENCE_ID in found:
         reference = found[REFERENCE_ID]
         # its own halves, so that a curve by sparsity begins at the noise floor
         reference["half_pie_fraction"] = reference["noise_floor"]
         found[REFERENCE_ID] = {name: reference[name] for name in _OF_ALL if name in reference}
+    for variant_id, figures in _cost_figures(analysis.costs).items():
+        found.setdefault(variant_id, {}).update(figures)
     for row in _over_corruptions(analysis.corruption_errors).to_dict("records"):
         figures = {"corrupted_top1": 1 - row["error_mean"], "mce": row["mce"], "relative_mce": row["relative_mce"]}
         found.setdefault(row["variant_id"], {}).update(figures)
@@ -144,6 +151,25 @@ def _worst_class_changes(classes: pd.DataFrame, evaluation_set: str) -> dict[str
     return {
         str(variant_id): float(change) for variant_id, change in of_set.groupby("variant_id")["change"].min().items()
     }
+
+
+def _cie_u_ratios(preservation: pd.DataFrame, evaluation_set: str) -> dict[str, float]:
+    """By variant of a label-preserving loss; a tracker is told no infinite ones."""
+    if preservation.empty:
+        return {}
+    of_set = preservation[preservation["evaluation_set"] == evaluation_set]
+    ratios = of_set.set_index("variant_id")["cie_u_ratio"]
+    return {str(variant_id): ratio for variant_id, ratio in ratios.items() if np.isfinite(ratio)}
+
+
+def _cost_figures(costs: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By variant."""
+    rows = rows_without_sets(costs)
+    sizes = batch_sizes(rows)
+    columns = {name: name for name in _COSTS}
+    if sizes:
+        columns |= {f"latency_ms_batch_{sizes[0]}": "latency_ms", f"speedup_batch_{sizes[0]}": "speedup"}
+    return {row["variant_id"]: {name: row[column] for column, name in columns.items()} for row in rows}
 
 
 def _over_corruptions(errors: pd.DataFrame) -> pd.DataFrame:

@@ -33,6 +33,12 @@ class Workplace:
         """Where the images of evaluation sets lie that were made once for all members."""
         return PreparedImages(self.recipe.execution)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        train_set = self.splits.train
+        return train_set.num_channels, train_set.image_size, train_set.image_size
+
     def skeleton(self, seed: int) -> nn.Module:
         """The recipe's network with its initial weights for `seed`."""
         train_set = self.splits.train

@@ -33,7 +33,7 @@ population: {num_members: 2}
 variants:
   - pruning: {kind: magnitude, sparsities: [0.5]}
   - quantization: [static_int8]
-execution: {tracking: {kind: none}}
+execution: {tracking: {kind: none}, measure_latency: false}
 """
 
 

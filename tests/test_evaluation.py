@@ -90,8 +90,7 @@ def test_suites_added_later_are_predicted_from_the_checkpoints_and_nothing_else_
     missing = completeness(study.storage, study.plan, study.suites).missing
     assert {(spec.variant_id, spec.seed) for spec in missing} >= {("dense", 0), ("static_int8", 0)}
     counted = count_predictions(monkeypatch)
-    monkeypatch.setattr(member_room, "_train", None)
-    monkeypatch.setattr(member_room, "_derive", None)
+    monkeypatch.setattr(member_room, "make_network", None)
     later = run_all(study)
     assert counted == [30, 30] * 2
     assert study.storage.read_bytes(paths.predictions("clean", "dense", 0)) == clean
@@ -153,7 +152,7 @@ def test_answers_are_chosen_among_the_classes_that_a_set_has(recipe):
     import torch
 
     logits = torch.tensor([[5.0, 1.0, 2.0], [0.0, 3.0, 1.0]])
-    among = member_room._among(logits, (1, 2))
+    among = member_room.restrict(logits, (1, 2))
     assert among.argmax(1).tolist() == [2, 1]
     assert torch.allclose(among.softmax(1)[:, 1:], logits[:, 1:].softmax(1))
-    assert member_room._among(logits, None) is logits
+    assert member_room.restrict(logits, None) is logits

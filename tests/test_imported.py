@@ -3,6 +3,7 @@ from __future__ import annotations
 import decimal
 import gzip
 import hashlib
+import json
 import pickle
 import re
 import subprocess
@@ -10,23 +11,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pie_ray
 from pie_ray.analysis import user_files
 from pie_ray.analysis.imported import ImportedPredictions, open_predictions
-from pie_ray.config import Evaluation, PruningSchedule, QuantizationScheme, Scope
+from pie_ray.config import Evaluation, VariantGrid
 from pie_ray.errors import InputError
 from pie_ray.store import Storage
-from pie_ray.variants import GradualPruning, Variant
+from pie_ray.variants import PRUNING_KINDS, Variant, expand, loss_id
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -273,24 +275,52 @@ def test_the_reference_goes_by_any_name(tmp_path: Path) -> None:
     assert source.storage.uri == str(tmp_path / "results")
 
 
+OWN_GRIDS = """
+- pruning: {kind: magnitude, sparsities: [0.5, 0.995], scopes: [layer, global]}
+  quantization: [float16, bfloat16, dynamic_int8, static_int8, weight_int8, weight_int4]
+- pruning: {kind: random, sparsities: [0.5], fine_tuning: {epochs: 1}}
+  losses: [{terms: [logit_pairing]}, {terms: [distillation], temperature: 2.5}]
+- pruning: {kind: one_shot, sparsities: [0.5], scopes: [layer, global], fine_tuning: {epochs: 1}}
+- pruning: {kind: n_m, patterns: ["2:4", "1:16"]}
+  quantization: [static_int8]
+- pruning: {kind: structured, sparsities: [0.25], fine_tuning: {epochs: 1}}
+  losses: [{terms: [cross_entropy, distillation], weighting: {kind: softadapt}}]
+  quantization: [weight_int4]
+  quantization_aware: {epochs: 1}
+- pruning: {kind: rigl, sparsities: [0.95], scopes: [global]}
+  losses:
+    - {terms: [cross_entropy, logit_pairing, distillation], weighting: {kind: fixed, weights: [1, 0.5, 1.0e-7]}}
+    - {terms: [cross_entropy, logit_pairing], weighting: {kind: learned}}
+- pruning: {kind: rewinding, sparsities: [0.9]}
+- losses: [{terms: [distillation], temperature: 1000000}]
+  quantization: [static_int8]
+  quantization_aware: {epochs: 1}
+- {preset: gmp_pt}
+"""
+
+
 def own_variants() -> list[Variant]:
-    prunings: list[GradualPruning | None] = [None] + [
-        GradualPruning(kind="magnitude", scope=scope, sparsity=sparsity, schedule=PruningSchedule())
-        for scope in get_args(Scope)
-        for sparsity in (0.5, 0.995)
-    ]
-    schemes = (None, *get_args(QuantizationScheme))
-    return [Variant(pruning=pruning, quantization=scheme) for pruning in prunings for scheme in schemes]
+    return expand([VariantGrid.model_validate_json(json.dumps(grid)) for grid in yaml.safe_load(OWN_GRIDS)])
 
 
 def test_names_of_our_own_variants_are_understood(tmp_path: Path) -> None:
     own = {variant.variant_id: variant for variant in own_variants()}
-    strange = ("magnitude-0.5", "magnitude-0.50static_int8", "static_int8+magnitude-0.50", "random-0.50", "int8")
+    assert {variant.pruning.kind for variant in own.values() if variant.pruning} == set(PRUNING_KINDS)
+    strange = (
+        "magnitude-0.5",
+        "magnitude-0.50static_int8",
+        "static_int8+magnitude-0.50",
+        "lottery-0.50",
+        "int8",
+        "kd4",
+    )
     source = load(write(tmp_path / "mine.csv", make_frame(dict.fromkeys((*own, *strange), 1))))
     found = {variant.variant_id: variant for variant in source.variants}
     assert set(found) == {*own, *strange}
     for name, variant in own.items():
         assert (found[name].sparsity, found[name].quantization) == (variant.sparsity, variant.quantization)
+        assert found[name].loss == (None if variant.loss is None else loss_id(variant.loss))
+        assert found[name].plain_id == (None if variant.plain is None else variant.plain.variant_id)
     for name in strange:
         assert np.isnan(found[name].sparsity)
         assert found[name].quantization is None

@@ -6,6 +6,7 @@ import pytest
 
 from pie_ray.identity import make_plan
 from pie_ray.progress import Estimate, clock
+from pie_ray.recipe import parse_recipe
 
 
 @pytest.fixture
@@ -27,6 +28,19 @@ def test_trained_and_derived_members_cost_differently(members):
     assert estimate.seconds_left() == (4 * 10 + 2 * 2) / 2
     estimate.drop(trained)
     assert estimate.seconds_left() == (3 * 10 + 2 * 2) / 2
+
+
+def test_a_member_pruned_from_a_dense_one_counts_as_trained_where_it_is(tiny_text):
+    grids = ", ".join(
+        f"{{pruning: {{kind: one_shot, sparsities: [0.5]{tuned}}}}}" for tuned in ("", ", fine_tuning: {epochs: 1}")
+    )
+    members = make_plan(parse_recipe(tiny_text, [f"variants=[{grids}]", "population.num_members=1"])).members
+    _, cut, tuned = members
+    estimate = Estimate(num_trained_left=4, num_derived_left=2)
+    estimate.add(tuned, 10)
+    estimate.add(cut, 2)
+    assert (estimate.num_trained_left, estimate.num_derived_left) == (3, 1)
+    assert estimate.seconds_left() == 3 * 10 + 2
 
 
 @pytest.mark.parametrize(

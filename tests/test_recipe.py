@@ -74,7 +74,7 @@ BROKEN = {
     "variants.0.pruning.sparsities=[]": "variants.0.pruning.sparsities: found []; accepted: a list of at least 1 item",
     "variants.0.pruning.scopes=[network]": "variants.0.pruning.scopes.0: found 'network'; accepted: 'layer'",
     "variants.0.pruning.schedule={begin: 0.9}": "schedule: begin must be below end, found begin 0.9 and end 0.75",
-    "variants.1.quantization=[int4]": "variants.1.quantization.0: found 'int4'; accepted: 'float16', 'dynamic_int8'",
+    "variants.1.quantization=[int4]": "variants.1.quantization.0: found 'int4'; accepted: 'float16', 'bfloat16'",
     "execution.gpus_per_member=1.5": "execution: gpus_per_member above 1 must be whole, found 1.5",
     "execution.tracking={}": "execution.tracking.kind: missing; accepted: 'mlflow', 'none'",
     "evaluation.suites.clean={kind: corruptions}": "evaluation.suites: clean is the name of a suite that every study",
@@ -92,12 +92,108 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("override", "message"), BROKEN.items(), ids=BROKEN)
+COMPRESSION = [
+    # what is no compression, or a mix of what does not go together
+    ("variants.0.pruning.kind=lottery", "variants.0.pruning.kind: found 'lottery'; accepted: 'magnitude', 'random'"),
+    (
+        "variants.0.pruning={kind: n_m, patterns: ['4:4']}",
+        "found 4:4, which removes nothing; accepted is N:M with N below M, such as 2:4",
+    ),
+    (
+        "variants.0.pruning={kind: n_m, patterns: [half]}",
+        "variants.0.pruning.patterns.0: found 'half'; accepted: text that",
+    ),
+    (
+        "variants.0.pruning={kind: n_m, patterns: []}",
+        "variants.0.pruning.patterns: found []; accepted: a list of at least",
+    ),
+    ("variants.0.pruning={kind: n_m, patterns: ['2:4', '2:4']}", "variants.0.pruning.patterns: each once, found 2:4"),
+    ("variants.0.pruning={kind: one_shot}", "variants.0.pruning.sparsities: missing"),
+    ("variants.0.pruning={kind: one_shot, sparsities: [0.5], fine_tuning: {}}", "pruning.fine_tuning.epochs: missing"),
+    (
+        "variants.0.pruning={kind: rigl, sparsities: [0.5], drop_fraction: 1}",
+        "pruning.drop_fraction: found 1; accepted: less",
+    ),
+    (
+        "variants.0.pruning={kind: rigl, sparsities: [0.5], fine_tuning: {epochs: 1}}",
+        "pruning.fine_tuning: unknown key",
+    ),
+    (
+        "variants.0.pruning={kind: rewinding, sparsities: [0.5], num_rounds: 0}",
+        "pruning.num_rounds: found 0; accepted: gr",
+    ),
+    (
+        "variants.0.pruning={kind: rewinding, sparsities: [0.5], rewind_epoch: 2}",
+        "variants.0.pruning.rewind_epoch must be below training.epochs (2), found 2",
+    ),
+    ("variants.0.preset=hooker", "variants.0: preset hooker is a whole protocol, found pruning beside it"),
+    (
+        "variants.1={preset: gmp_ri, quantization: [float16]}",
+        "preset gmp_ri is a whole protocol, found quantization beside",
+    ),
+    ("variants.0={preset: hoker}", "variants.0.preset: found 'hoker'; accepted: 'hooker', 'gmp_ri' or 'gmp_pt'"),
+    ("variants.0.sparsities=[0.5]", "variants.0: sparsities are a preset's; those of `pruning` stand below it"),
+    (
+        "variants.1.losses=[{terms: [distillation]}]",
+        "variants.1: losses need training, and post-training quantization has",
+    ),
+    (
+        "variants.0={pruning: {kind: one_shot, sparsities: [0.5]}, losses: [{terms: [distillation]}]}",
+        "losses need training, and one_shot without fine_tuning has none: give fine_tuning or quantization_aware",
+    ),
+    ("variants.0.losses=[{terms: [cross_entropy]}]", "cross_entropy alone is the plain loss"),
+    ("variants.0.losses=[{terms: []}]", "variants.0.losses.0.terms: found []; accepted: a list of at least 1 item"),
+    (
+        "variants.0.losses=[{terms: [distillation, distillation]}]",
+        "variants.0.losses.0.terms: each once, found distillation",
+    ),
+    (
+        "variants.0.losses=[{terms: [distillation], temperature: 0}]",
+        "variants.0.losses.0.temperature: found 0; accepted: gr",
+    ),
+    (
+        "variants.0.losses=[{terms: [distillation], weighting: {kind: softadapt}}]",
+        "weighting softadapt weighs terms against each other, found one term",
+    ),
+    (
+        "variants.0.losses=[{terms: [cross_entropy, distillation], weighting: {kind: fixed, weights: [1]}}]",
+        "weighting.weights: found 1, expected 2",
+    ),
+    ("variants.0.quantization_aware={epochs: 1}", "quantization_aware needs integer schemes, found no quantization"),
+    (
+        "variants.1={quantization: [float16, static_int8], quantization_aware: {epochs: 1}}",
+        "quantization_aware needs integer schemes, found float16",
+    ),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), [*BROKEN.items(), *COMPRESSION], ids=lambda text: text[:60])
 def test_a_mistake_is_told_with_its_path_what_was_found_and_what_is_accepted(tiny_text, override, message):
     with pytest.raises(RecipeError) as caught:
         parse_recipe(tiny_text, [override])
     assert message in str(caught.value)
     assert "1 mistake\n" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "variant_id"),
+    [
+        ("pruning: {kind: magnitude, sparsities: [0.5], schedule: {end: 0.9}}", "magnitude-0.50"),
+        ("pruning: {kind: one_shot, sparsities: [0.5], fine_tuning: {epochs: 2}}", "one_shot_ft-0.50"),
+        ("quantization: [static_int8], quantization_aware: {epochs: 2}", "qat_static_int8"),
+        ("preset: hooker", "magnitude-0.50"),
+    ],
+)
+def test_one_variant_described_twice_is_refused_and_a_repeated_one_is_not(tiny_text, other, variant_id):
+    first = (
+        "{pruning: {kind: one_shot, sparsities: [0.5], fine_tuning: {epochs: 1}}}, "
+        "{quantization: [static_int8], quantization_aware: {epochs: 1}}, "
+        "{pruning: {kind: magnitude, sparsities: [0.5]}}"
+    )
+    once = make_plan(parse_recipe(tiny_text, [f"variants=[{first}]"]))
+    assert make_plan(parse_recipe(tiny_text, [f"variants=[{first}, {first}]"])) == once
+    with pytest.raises(RecipeError, match=rf"variants.3: {variant_id} is described twice with different settings"):
+        make_plan(parse_recipe(tiny_text, [f"variants=[{first}, {{{other}}}]"]))
 
 
 def test_all_mistakes_are_told_at_once(tiny_text):

@@ -50,7 +50,17 @@ from .data import (
     TorchvisionData,
 )
 from .model import CustomModel, Model, ResNetModel, SmallResNetModel, WideResNetModel
-from .recipe import Evaluation, Execution, MlflowTracking, NoTracking, PopulationConfig, Recipe, Tracking
+from .recipe import (
+    Attribution,
+    AttributionMethod,
+    Evaluation,
+    Execution,
+    MlflowTracking,
+    NoTracking,
+    PopulationConfig,
+    Recipe,
+    Tracking,
+)
 from .suites import (
     CLEAN,
     CORRUPTION_FAMILIES,
@@ -92,6 +102,8 @@ __all__ = [
     "AbstractNamedSplits",
     "AbstractSuite",
     "Attributes",
+    "Attribution",
+    "AttributionMethod",
     "Augmentation",
     "CelebaData",
     "Cifar10CSuite",

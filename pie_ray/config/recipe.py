@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Config, PositiveInt
-from .compression import VariantGrid
+from .compression import RewindingPruningGrid, VariantGrid
 from .data import Data
 from .model import Model
 from .suites import Suite, SuiteName, free_names
@@ -17,6 +17,29 @@ from .training import Training
 class PopulationConfig(Config):
     num_members: Annotated[int, Field(ge=1, le=10_000)] = Field(description="K, members a variant.")
     base_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds are base_seed .. base_seed + K - 1.")
+
+
+AttributionMethod = Literal["grad_cam", "integrated_gradients"]
+
+
+class Attribution(Config):
+    """How alike the maps are that explain a compressed member and the dense member of equal seed."""
+
+    num_examples: PositiveInt = Field(
+        200, description="Test images that are explained: the first of a random order that is the same for all members."
+    )
+    methods: Annotated[tuple[AttributionMethod, ...], Field(min_length=1)] = Field(
+        ("grad_cam", "integrated_gradients"), description="What makes the maps."
+    )
+    num_steps: PositiveInt = Field(
+        20, description="Of integrated gradients, from the training images' mean colour to the image; a pass each."
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods: each once, found {', '.join(self.methods)}")
+        return self
 
 
 class Evaluation(Config):
@@ -49,6 +72,9 @@ class Evaluation(Config):
     )
     suites: Annotated[dict[SuiteName, Suite], AfterValidator(free_names)] = Field(
         {}, description="Further evaluation sets beside the test images, by the suite's name."
+    )
+    attribution: Attribution | None = Field(
+        None, description="Also compare attribution maps of compressed and dense members; None leaves it out."
     )
 
 
@@ -84,6 +110,11 @@ class Execution(Config):
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="New attempts after a member's failure.")
     num_writers: PositiveInt = Field(1, description="Writer actors that predictions stream to.")
     cache: str | None = Field(None, description="Folder for decoded images; None is ~/.cache/pie_ray.")
+    measure_latency: bool = Field(
+        True,
+        description="Measure at the sweep's end how long each variant's network takes on the driver's processor; "
+        "seconds to a minute, and `pie-ray cost` does it at any time.",
+    )
     tracking: Tracking = Field(MlflowTracking(kind="mlflow"), description="Where progress and results are logged.")
 
     @model_validator(mode="after")
@@ -117,3 +148,13 @@ class Recipe(Config):
     )
     evaluation: Evaluation = Field(Evaluation(), description="What members predict on, and how they are compared.")
     execution: Execution = Field(Execution(), description="Where it runs.")
+
+    @model_validator(mode="after")
+    def _rewinds_into_the_training(self) -> Self:
+        for index, grid in enumerate(self.variants):
+            if isinstance(grid.pruning, RewindingPruningGrid) and grid.pruning.rewind_epoch >= self.training.epochs:
+                raise ValueError(
+                    f"variants.{index}.pruning.rewind_epoch must be below training.epochs ({self.training.epochs}), "
+                    f"found {grid.pruning.rewind_epoch}"
+                )
+        return self

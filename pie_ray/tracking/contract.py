@@ -23,11 +23,15 @@ class TrackedVariant:
     variant_id: str
     num_members: int
     pruning: str | None = None
-    """Method and, where it is not a layer, scope: `magnitude`, `magnitude_global`."""
+    """Its method, with scope and what it begins with: `magnitude`, `magnitude_global_pt`, `one_shot_ft`."""
     sparsity: float = 0.0
     quantization: str | None = None
     arithmetic: str | None = None
     """How its members compute; None before the first is made."""
+    loss: str | None = None
+    """Id of the label-preserving loss; None is the plain one."""
+    is_quantization_aware: bool = False
+    """Whether it was trained on with its quantization's rounding."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,12 @@ def variant_params(variant: TrackedVariant) -> dict[str, str]:
         "sparsity": f"{variant.sparsity:g}",
         "quantization": variant.quantization or "none",
     }
-    return params | ({"arithmetic": variant.arithmetic} if variant.arithmetic else {})
+    further = {
+        "arithmetic": variant.arithmetic,
+        "loss": variant.loss,
+        "quantization_aware": "true" if variant.is_quantization_aware else None,
+    }
+    return params | {name: value for name, value in further.items() if value}
 
 
 def member_params(record: MemberRecord) -> dict[str, str]:
@@ -58,7 +63,21 @@ def member_params(record: MemberRecord) -> dict[str, str]:
         "arithmetic": record.arithmetic,
         "precision": record.precision,
         "device": record.device,
+    } | _quantization_params(record)
+
+
+def _quantization_params(record: MemberRecord) -> dict[str, str]:
+    facts = record.quantization_facts
+    if facts is None:
+        return {}
+    params = {
+        "weight_bits": str(facts.weight_bits),
+        "input_bits": str(facts.input_bits),
+        "quantized_fraction": f"{facts.covered_fraction:.4f}",
     }
+    if facts.calibration_images is not None:
+        params["num_calibration_images"] = str(facts.calibration_images[1] - facts.calibration_images[0])
+    return params
 
 
 def member_metrics(record: MemberRecord) -> dict[str, float]:
@@ -93,21 +112,30 @@ def curves(
 ) -> dict[str, dict[int, float]]:
     """`by_sparsity/<pruning>/<figure>` -> sparsity in percent -> value, of populations that are complete.
 
-    Of each way to prune; what is quantized the same way and not pruned stands at 0.
+    Of each way to prune, quantize and train; what is quantized the same way and not pruned stands at 0.
     """
     variants = [variant for variant in variants if _is_complete(variant, figures)]
-    unpruned = {variant.quantization: variant for variant in variants if variant.pruning is None}
+    unpruned = {_quantization(variant): variant for variant in variants if variant.pruning is None}
     drawn: dict[str, dict[int, float]] = defaultdict(dict)
     for variant in variants:
         if variant.pruning is None:
             continue
-        family = "+".join(filter(None, (variant.pruning, variant.quantization)))
-        for point in filter(None, (unpruned.get(variant.quantization), variant)):
+        scheme = f"qat_{variant.quantization}" if variant.is_quantization_aware else variant.quantization
+        family = "+".join(filter(None, (variant.pruning, variant.loss, scheme)))
+        for point in filter(None, (unpruned.get(_quantization(variant)), variant)):
             for name in _CURVES:
                 if name in figures[point.variant_id]:
                     curve = drawn[f"by_sparsity/{metric_name(family)}/{name}"]
                     curve[round(100 * point.sparsity)] = figures[point.variant_id][name]
     return dict(drawn)
+
+
+def _quantization(variant: TrackedVariant) -> tuple[str | None, ...]:
+    """What an unpruned variant has in common with the pruned ones whose curve begins with it: the scheme and, where
+    there is training for it to bear on, the loss."""
+    if variant.is_quantization_aware:
+        return (variant.quantization, "aware", variant.loss)
+    return (variant.quantization,)
 
 
 def _is_complete(variant: TrackedVariant, figures: Mapping[str, Mapping[str, float]]) -> bool:

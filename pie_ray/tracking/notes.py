@@ -20,6 +20,7 @@ MEANINGS = {
     "top1_without_pies": "share of correct answers on all other examples",
     "cie": "share of examples that a member and a reference member answer differently",
     "cie_u": "share that the reference member gets right and the member does not",
+    "cie_u_ratio": "cie_u of the plain loss over that of this label-preserving one",
     "ece": "expected calibration error, mean over the members",
     "worst_class_change": "change of recall of the class that loses most",
     "corrupted_top1": "share of correct answers on corrupted images",
@@ -27,7 +28,11 @@ MEANINGS = {
     "relative_mce": "the same of what corruption adds to the error",
     "num_members": "networks of the population",
     "checkpoint_bytes": "size of a member's file, mean",
-    "achieved_sparsity": "share of exact zeros among the weights that may be pruned",
+    "compressed_bytes": "the same after zstd",
+    "multiply_adds": "of one image, zeros and all",
+    "latency_ms": "milliseconds for a batch, the smallest that was measured, on the machine that measured",
+    "speedup": "how many times as fast as the reference in float32, measured beside it",
+    "achieved_sparsity": "share of zeros among the weights that may be pruned; those that are gone count as zeros",
 }
 """Every figure that is logged of a variant."""
 
@@ -69,12 +74,15 @@ def variant_note(sweep: SweepInfo, variant: TrackedVariant, figures: Mapping[str
 def _setting(variant: TrackedVariant) -> str:
     if variant.pruning is None and variant.quantization is None:
         return "the reference, uncompressed, which all others are compared with"
-    pruned = (
-        f"trained while {100 * variant.sparsity:.4g} % of the weights were pruned (`{variant.pruning}`)"
+    what = "channels" if variant.pruning and variant.pruning.startswith("structured") else "weights"
+    text = (
+        f"networks of which {100 * variant.sparsity:.4g} % of the {what} were pruned (`{variant.pruning}`)"
         if variant.pruning
         else "the reference's networks"
     )
-    return pruned + (f", converted to `{variant.quantization}`" if variant.quantization else "")
+    text += ", trained on with the rounding of their quantization" if variant.is_quantization_aware else ""
+    text += f", with the label-preserving loss `{variant.loss}`" if variant.loss else ""
+    return text + (f", converted to `{variant.quantization}`" if variant.quantization else "")
 
 
 def progress_text(progress: SweepProgress) -> str:

@@ -2,7 +2,7 @@
 
 from .batches import Batches, Normalise
 from .device import choose_device, resolve_precision
-from .inference import predict
+from .inference import images_per_pass, predict
 from .loop import TrainingResult, train
 from .objective import Objective, PlainLoss, PreservingLoss
 from .routes import make_route
@@ -15,6 +15,7 @@ __all__ = [
     "PreservingLoss",
     "TrainingResult",
     "choose_device",
+    "images_per_pass",
     "make_route",
     "predict",
     "resolve_precision",

@@ -46,7 +46,7 @@ population: {num_members: 3}
 variants:
   - pruning: {kind: magnitude, sparsities: [0.5]}
   - quantization: [static_int8]
-execution: {tracking: {kind: none}, max_concurrent: 2}
+execution: {tracking: {kind: none}, max_concurrent: 2, measure_latency: false}
 """
 NUM_MEMBERS = 9
 

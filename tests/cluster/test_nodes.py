@@ -28,7 +28,7 @@ population: {{num_members: 4}}
 variants:
   - pruning: {{kind: magnitude, sparsities: [0.5]}}
   - quantization: [static_int8]
-execution: {{tracking: {{kind: none}}, num_writers: 2}}
+execution: {{tracking: {{kind: none}}, num_writers: 2, measure_latency: false}}
 """
 NUM_MEMBERS = 12
 

@@ -34,7 +34,7 @@ training: {epochs: 2, batch_size: 50, precision: float32}
 population: {num_members: %(num_together)d}
 variants:
   - pruning: {kind: magnitude, sparsities: [0.5]}
-execution: {tracking: {kind: none}}
+execution: {tracking: {kind: none}, measure_latency: false}
 """
 
 # What an autoscaler beside the head (KubeRay's) leaves behind, and what some hosts of Ray report.

@@ -43,8 +43,10 @@ def test_a_suggestion_shows_what_tune_and_mlflow_show(members):
     assert config == {
         "member_id": members[-1].member_id,
         "variant": "static_int8",
+        "pruning": "none",
         "sparsity": 0.0,
         "quantization": "static_int8",
+        "loss": "plain",
         "seed": 1,
     }
 

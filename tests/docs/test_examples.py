@@ -80,6 +80,7 @@ SUITE = "evaluation.suites.corruptions={kind: corruptions, severities: [1], corr
 EXAMPLES: dict[str, tuple[Callable[[Path], Path] | None, tuple[str, ...]]] = {
     "digits": (None, (f"data.num_train={NUM_TRAIN}", f"data.num_test={NUM_TEST}")),
     "fashion_mnist": (idx_files, ()),
+    "label_preservation": (idx_files, ()),
     "cifar10": (parquet_files, ()),
     "robustness": (parquet_files, (SUITE,)),
     "cifar10_paper": (parquet_files, ("model.depth=10", "model.width=1")),

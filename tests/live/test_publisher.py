@@ -40,8 +40,8 @@ class Watched(Storage):
     def write_bytes(self, path, data):
         if self.gate is not None:
             self.gate.wait(30)
-        self.written.append((path, bytes(data)))
         super().write_bytes(path, data)
+        self.written.append((path, bytes(data)))
 
 
 @pytest.fixture

@@ -192,7 +192,8 @@ def test_a_line_stands_for_the_picture_where_there_is_no_terminal(begun, in_utc)
 
 def analysed(storage, num_members) -> None:
     row = {"evaluation_set": "test", "num_members": num_members, "top1_mean": 0.9, "top1_std": 0.01}
-    others = ("reference_top1_mean", "num_pies", "half_pie_fraction", "null_pie_fraction", "num_significant")
+    others = ("reference_top1_mean", "num_pies", "pie_fraction", "cie_u_mean", "half_pie_fraction", "null_pie_fraction")
+    others += ("num_significant",)
     others += tuple(f"{who}top1_{where}_pies" for who in ("", "reference_") for where in ("on", "without"))
     rows = [row | dict.fromkeys(others, 0.5) | {"variant_id": name} for name in ("dense", "magnitude-0.50")]
     write_table(storage, "summary", {name: pd.DataFrame(rows)[name].to_numpy() for name in rows[0]})
@@ -208,7 +209,7 @@ def test_the_command_shows_what_the_last_analysis_knew(begun, capsys):
     assert main(["status", begun.storage.uri]) == 0
     out = capsys.readouterr().out
     assert "analysis of 2 of 6 members, " in out and f"; {hint} takes in those that came since" in out
-    assert "What compression forgets (test, in %)" in out
+    assert "Network against network (test, in %)" in out
 
 
 def test_what_is_no_sweep_is_one_message(tmp_path, capsys):

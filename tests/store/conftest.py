@@ -74,7 +74,8 @@ def make_sweep() -> Callable[..., Plan]:
 @pytest.fixture
 def make_spec() -> Callable[..., MemberSpec]:
     def make(seed: int = 0, member_id: str | None = None) -> MemberSpec:
-        return MemberSpec(member_id or f"{seed:016x}", Variant(), seed, parent_id=None)
+        name = member_id or f"{seed:016x}"
+        return MemberSpec(name, Variant(), seed, parent_id=None, reference_id=name)
 
     return make
 

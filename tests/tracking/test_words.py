@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pie_ray.progress import ClusterUse, Failure, SweepProgress
-from pie_ray.tracked import _FIGURES
+from pie_ray.tracked import _COSTS, _FIGURES
 from pie_ray.tracking import TrackedVariant
 from pie_ray.tracking.connection import sqlite_file
-from pie_ray.tracking.fields import curves, member_metrics, metric_name, progress_metrics
-from pie_ray.tracking.notes import MEANINGS, progress_text, sweep_note
+from pie_ray.tracking.fields import curves, member_metrics, metric_name, progress_metrics, variant_params
+from pie_ray.tracking.notes import MEANINGS, progress_text, sweep_note, variant_note
 from tests.tracking.logged import make_record, make_sweep
 
 
@@ -63,9 +63,52 @@ def test_each_way_to_prune_has_a_curve_that_begins_at_what_is_not_pruned() -> No
     }
 
 
+def test_curves_keep_losses_apart_and_begin_with_the_same_quantization() -> None:
+    variants = [
+        TrackedVariant("dense", 1),
+        TrackedVariant("static_int8", 1, quantization="static_int8"),
+        TrackedVariant("qat_static_int8", 1, quantization="static_int8", is_quantization_aware=True),
+        TrackedVariant("magnitude-0.50", 1, "magnitude", 0.5),
+        TrackedVariant("magnitude-0.50+kd4", 1, "magnitude", 0.5, loss="kd4"),
+        TrackedVariant("magnitude-0.50+kd4+static_int8", 1, "magnitude", 0.5, "static_int8", loss="kd4"),
+        TrackedVariant(
+            "magnitude-0.50+qat_static_int8", 1, "magnitude", 0.5, "static_int8", is_quantization_aware=True
+        ),
+    ]
+    figures = {variant.variant_id: {"num_members": 1.0, "top1": float(row)} for row, variant in enumerate(variants)}
+    assert curves(variants, figures) == {
+        "by_sparsity/magnitude/top1": {0: 0.0, 50: 3.0},
+        "by_sparsity/magnitude__kd4/top1": {0: 0.0, 50: 4.0},
+        "by_sparsity/magnitude__kd4__static_int8/top1": {0: 1.0, 50: 5.0},
+        "by_sparsity/magnitude__qat_static_int8/top1": {0: 2.0, 50: 6.0},
+    }
+
+
+def test_a_variant_s_note_and_parameters_say_what_was_done() -> None:
+    variant = TrackedVariant(
+        "structured_ft-0.50+kd4+qat_static_int8", 2, "structured_ft", 0.5, "static_int8",
+        loss="kd4", is_quantization_aware=True,
+    )  # fmt: skip
+    assert variant_note(make_sweep(), variant, {}) == (
+        f"`{variant.variant_id}` of the sweep **{make_sweep().name}**: networks of which 50 % of the channels were "
+        "pruned (`structured_ft`), trained on with the rounding of their quantization, with the label-preserving loss "
+        "`kd4`, converted to `static_int8`. 2 members."
+    )
+    assert variant_params(variant) == {
+        "variant_id": variant.variant_id,
+        "pruning": "structured_ft",
+        "sparsity": "0.5",
+        "quantization": "static_int8",
+        "loss": "kd4",
+        "quantization_aware": "true",
+    }
+    assert set(variant_params(TrackedVariant("dense", 2))) == {"variant_id", "pruning", "sparsity", "quantization"}
+
+
 def test_every_figure_that_is_logged_has_a_meaning() -> None:
-    further = {"top1_change", "worst_class_change", "corrupted_top1", "mce", "relative_mce"}
-    assert set(_FIGURES.values()) | further == set(MEANINGS)
+    further = {"top1_change", "worst_class_change", "cie_u_ratio", "corrupted_top1", "mce", "relative_mce"}
+    of_costs = {*_COSTS, "latency_ms", "speedup"}
+    assert set(_FIGURES.values()) | of_costs | further == set(MEANINGS)
 
 
 def test_what_a_program_said_is_no_markdown() -> None:
