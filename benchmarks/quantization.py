@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import logging
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -80,6 +82,9 @@ def compiled_peer(network: nn.Module, calibration: Tensor, batch: int) -> Entran
     )
 
     config.freezing = True
+    # What torch and torchao say of each other is no news to whoever runs this.
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     started = time.perf_counter()
     example = calibration[: min(batch, len(calibration))]
     with torch.no_grad():

@@ -27,7 +27,7 @@ RECIPE, COMMANDS = DOCS / "recipe.md", DOCS / "commands.md"
 _INTRODUCTION = """\
 # Recipe
 
-<!-- Written by docs/tools/reference.py from pie_ray/config.py: change it there. -->
+<!-- Written by docs/tools/reference.py from pie_ray/config/: change it there. -->
 
 A recipe is one YAML file that describes a study. Unknown keys are refused, and every mistake is told at once, with its
 path, what was found and what is accepted. Any field can be set on the command line, `--set training.epochs=5`; values

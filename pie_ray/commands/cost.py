@@ -49,7 +49,7 @@ def _cost(options: argparse.Namespace, console: Console) -> None:
         num_threads=options.threads,
         seconds=options.seconds,
     )
-    table = cost_table(results.costs(), whole=True)
+    table = cost_table(results.costs())
     if table is not None:
         console.print()
         console.print(table)

@@ -113,25 +113,26 @@ def preservation_table(rows: Sequence[Mapping[str, Any]]) -> Table | None:
     return table
 
 
-def cost_table(costs: pd.DataFrame | None, *, whole: bool = False) -> Table | None:
-    """A row a variant, of the table `costs`: the figures that say most, or the `whole`; None without rows."""
+def cost_table(costs: pd.DataFrame | None) -> Table | None:
+    """A row a variant, of the table `costs`: the figures that say most; None without rows."""
     rows = rows_without_sets(costs)
     if not rows:
         return None
-    chosen = [figure for figure in _COSTS if whole or figure[3]]
     sizes = batch_sizes(rows)
     table = _table("What each variant costs")
     table.add_column("variant", overflow="fold")
-    for header in (*(figure[0] for figure in chosen), *(text for size in sizes for text in (f"ms at {size:,}", "×"))):
+    for header in (
+        *(header for header, _, _ in _COSTS),
+        *(text for size in sizes for text in (f"ms at {size:,}", "×")),
+    ):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
-        cells = [show(number(row, column)) for _, column, show, _ in chosen]
+        cells = [show(number(row, column)) for _, column, show in _COSTS]
         for size in sizes:
             cells.append(milliseconds(number(row, f"latency_ms_batch_{size}")))
             cells.append(_plain(number(row, f"speedup_batch_{size}"), 2))
         table.add_row(escape(row["variant_id"]), *cells)
     table.caption = "not 0: weights that are not zero; zstd: a checkpoint compressed\nMACs: multiply-adds of an image"
-    table.caption += ", and those of weights that are not zero" if whole else ""
     if sizes:
         threads = plural(number(rows[0], "num_threads"), "thread")
         table.caption += (
@@ -141,15 +142,12 @@ def cost_table(costs: pd.DataFrame | None, *, whole: bool = False) -> Table | No
     return table
 
 
-_COSTS: tuple[tuple[str, str, Callable[[float], str], bool], ...] = (
-    ("weights", "num_parameters", quantity, False),
-    ("not 0", "num_nonzero", quantity, True),
-    ("bytes", "checkpoint_bytes", file_size, False),
-    ("zstd", "compressed_bytes", file_size, True),
-    ("MACs", "multiply_adds", quantity, True),
-    ("not 0", "multiply_adds_nonzero", quantity, False),
+_COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("not 0", "num_nonzero", quantity),
+    ("zstd", "compressed_bytes", file_size),
+    ("MACs", "multiply_adds", quantity),
 )
-"""Header, column, how it is shown, and whether a sweep's end shows it."""
+"""Header, column, and how it is shown."""
 
 
 def robustness_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:

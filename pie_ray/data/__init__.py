@@ -1,7 +1,7 @@
 """Image sets: one file a source, decoded once and kept.
 
-To add a source: a config `kind` in `config.py`, a file here with a function from that config to a `Source`, and its
-line in `SOURCES`.
+To add a source: a config `kind` in `config/data.py`, a file here with a function from that config to a `Source`, and
+its line in `SOURCES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every kind of suite: the evaluation sets that a recipe adds to its test images.
 
-To add one: a config `kind` in `config.py`, a maker, and its line in `SUITES`.
+To add one: a config `kind` in `config/suites.py`, a maker, and its line in `SUITES`.
 """
 
 from __future__ import annotations
