@@ -69,7 +69,9 @@ def test_a_network_that_is_one_layer_is_counted_as_often_as_it_is_used() -> None
 def test_a_known_network_has_the_published_number() -> None:
     """ResNet-18 on 224 px: 1.81 billion, as torchvision's documentation has it."""
     total, nonzero = multiply_adds(torchvision.models.resnet18(), (3, 224, 224))
-    assert total == nonzero == 1_814_073_344
+    assert total == 1_814_073_344
+    # Random weights may be exactly zero, one in tens of millions.
+    assert nonzero == pytest.approx(total, rel=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------- a real sweep
