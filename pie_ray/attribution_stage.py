@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .analysis import Results
 from .attribution import check_attribution, explain_pairs, settings_text
 from .config import Attribution, Recipe
-from .data import Splits, load_splits
-from .errors import DataError
+from .console import maps_progress
+from .data import load_splits_of_sweep
 from .stages import reopen_results
 from .store import MapPair, ParquetSink, Storage, has_map_similarities, map_pairs
 from .study import results_storage
@@ -40,10 +38,10 @@ def attribute(recipe: Recipe, console: Console, *, address: str | None = None, v
         return results.storage
     workplace = _workplace(recipe, results)
     check_attribution(config, workplace.skeleton(0), workplace.splits.test)
-    with _progress(console, len(pairs), len(missing)) as on_pairs:
+    with maps_progress(console, len(pairs), len(missing)) as on_pairs:
         if address is None:
             for group in _groups(missing):
-                explain_pairs(group, workplace, config, lambda pair: on_pairs((pair,)))
+                explain_pairs(group, workplace, config, lambda pair: on_pairs(1))
         else:
             _on_cluster(recipe, _groups(missing), config, on_pairs, address, verbose)
     return results.storage
@@ -53,7 +51,7 @@ def _on_cluster(
     recipe: Recipe,
     groups: Sequence[Group],
     config: Attribution,
-    on_pairs: Callable[[Group], None],
+    on_pairs: Callable[[int], None],
     address: str,
     verbose: bool,
 ) -> None:
@@ -62,7 +60,7 @@ def _on_cluster(
     with ray_session(address, verbose=verbose):
         from .cluster.attribution import explain_on_cluster
 
-        explain_on_cluster(recipe, groups, config, on_pairs)
+        explain_on_cluster(recipe, groups, config, lambda group: on_pairs(len(group)))
 
 
 def _finished_pairs(results: Results) -> list[MapPair]:
@@ -85,26 +83,5 @@ def _groups(pairs: Sequence[MapPair]) -> list[Group]:
 
 
 def _workplace(recipe: Recipe, results: Results) -> Workplace:
-    splits = load_splits(recipe.data, recipe.execution.cache)
-    _check_images(results, splits)
+    splits = load_splits_of_sweep(recipe.data, recipe.execution.cache, results.manifest.fingerprint)
     return Workplace(recipe, splits, results.storage, ParquetSink(results.storage))
-
-
-def _check_images(results: Results, splits: Splits) -> None:
-    if splits.fingerprint != results.manifest.fingerprint:
-        raise DataError(
-            f"data: the images have the fingerprint {splits.fingerprint}, the results in {results.storage} were begun "
-            f"with {results.manifest.fingerprint}"
-        )
-
-
-@contextmanager
-def _progress(console: Console, num_pairs: int, num_missing: int) -> Iterator[Callable[[Group], None]]:
-    there = f"; those of {num_pairs - num_missing} are there" if num_missing < num_pairs else ""
-    console.print(f"Comparing the attribution maps of {num_missing} pairs of members{there}.")
-    with Progress(
-        TextColumn("  {task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as progress:  # fmt: skip
-        bar = progress.add_task("maps", total=num_missing)
-        yield lambda pairs: progress.advance(bar, len(pairs))

@@ -12,8 +12,8 @@ import torch
 
 from .analysis import Results
 from .config import CLEAN
-from .data import Splits, load_splits
-from .errors import DataError, InputError, StoreError
+from .data import Splits, load_splits_of_sweep
+from .errors import InputError, StoreError
 from .identity import MemberSpec
 from .making import read_own_checkpoint, restore_network
 from .models import build_network
@@ -119,10 +119,8 @@ def restore_member(results: Results, asked: Asked, splits: Splits) -> PortableMe
 
 def open_images(results: Results) -> Splits:
     """The images of the sweep: a file takes their statistics along. Raises DataError where they are others."""
-    splits = load_splits(results.recipe.data, results.recipe.execution.cache)
-    if splits.fingerprint != results.manifest.fingerprint:
-        raise DataError(f"data: the {results.recipe.data.kind} images that are there now are not those of the sweep")
-    return splits
+    recipe = results.recipe
+    return load_splits_of_sweep(recipe.data, recipe.execution.cache, results.manifest.fingerprint)
 
 
 def check(data: bytes, format_name: str, results: Results, asked: Asked, splits: Splits) -> Agreement:

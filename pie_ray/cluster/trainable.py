@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from ..config import Recipe
-from ..data import load_splits
+from ..data import load_splits_of_sweep
 from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, StorageError
 from ..identity import MemberSpec, make_plan
 from ..member import run_member
@@ -44,14 +44,9 @@ def open_workplace(shared: Shared) -> Workplace:
 
     Raises DataError where this node's images are not those that the results folder was begun with.
     """
-    splits = load_splits(shared.recipe.data, shared.recipe.execution.cache)
-    expected = read_manifest(shared.storage).fingerprint
-    if splits.fingerprint != expected:
-        raise DataError(
-            f"data: the images on this node have the fingerprint {splits.fingerprint}, "
-            f"the results in {shared.storage} were begun with {expected}"
-        )
-    return Workplace(recipe=shared.recipe, splits=splits, storage=shared.storage, sink=ActorSink(list(shared.writers)))
+    recipe = shared.recipe
+    splits = load_splits_of_sweep(recipe.data, recipe.execution.cache, read_manifest(shared.storage).fingerprint)
+    return Workplace(recipe=recipe, splits=splits, storage=shared.storage, sink=ActorSink(list(shared.writers)))
 
 
 class MemberTrainable(tune.Trainable):

@@ -281,13 +281,11 @@ def _splits_and_suites(results: LoadedResults) -> tuple[Splits, Mapping[str, Sui
         from ..store import Storage
 
         return audited_splits(Storage(results.path)), results.audit.evaluation.suites
-    from ..data import load_splits
+    from ..data import load_splits_of_sweep
 
     recipe = results.recipe
-    splits = load_splits(recipe.data, recipe.execution.cache)
-    if splits.fingerprint != results.sweep.manifest.fingerprint:
-        raise DataError(f"data: the {recipe.data.kind} images that are there now are not those of the sweep")
-    return splits, recipe.evaluation.suites
+    fingerprint = results.sweep.manifest.fingerprint
+    return load_splits_of_sweep(recipe.data, recipe.execution.cache, fingerprint), recipe.evaluation.suites
 
 
 # ------------------------------------------------------------------------------------------------------ the terminal

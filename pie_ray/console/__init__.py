@@ -1,6 +1,6 @@
 """What a person sees in the terminal: the plan, live progress, the tables by variant."""
 
-from .live import ConsoleObserver, images_progress, predictions_progress
+from .live import ConsoleObserver, images_progress, maps_progress, predictions_progress
 from .printing import print_plan, print_results, print_tables
 from .tables import cost_table, members_table, natural_table, preservation_table, robustness_table, summary_table
 
@@ -8,6 +8,7 @@ __all__ = [
     "ConsoleObserver",
     "cost_table",
     "images_progress",
+    "maps_progress",
     "members_table",
     "natural_table",
     "predictions_progress",

@@ -131,23 +131,16 @@ def images_progress(
     console.print(
         f"Making the images of {num_sets} evaluation sets, {num_images:,} in all, once for all members{there}."
     )
-    lines = _Lines(console)
     started, num_done = time.monotonic(), 0
-    with Progress(
-        TextColumn("  {task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
-        TextColumn("[dim]{task.fields[note]}"), console=console, disable=not console.is_terminal,
-    ) as progress:  # fmt: skip
-        bar = progress.add_task("images", total=num_images, note="starting workers")
+    with _bar(console, "images", num_images, "starting workers") as show:
         keeper.images(0, num_images)
 
         def on_part(part: Part) -> None:
             nonlocal num_done
             num_done += part.stop - part.start
             keeper.images(num_done, num_images)
-            left = (time.monotonic() - started) * (num_images / num_done - 1)
-            note = f"about {clock(left)} left" if num_done < num_images else "done"
-            progress.update(bar, completed=num_done, note=note)
-            lines.say(f"[{num_done:,}/{num_images:,}] {part.evaluation_set}; {note}", force=num_done == num_images)
+            left = _left(started, num_done, num_images)
+            show(num_done, left, f"{part.evaluation_set}; {left}")
 
         yield on_part
 
@@ -155,24 +148,57 @@ def images_progress(
 @contextmanager
 def predictions_progress(console: Console, num_images: int) -> Iterator[Callable[[str, int], None]]:
     """How far predictions of `num_images` in all are, how fast, and how long the rest will take."""
-    lines = _Lines(console)
     started, num_done = time.monotonic(), 0
-    with Progress(
-        TextColumn("  {task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
-        TextColumn("[dim]{task.fields[note]}"), console=console, disable=not console.is_terminal,
-    ) as progress:  # fmt: skip
-        bar = progress.add_task("images", total=num_images, note="opening networks")
+    with _bar(console, "images", num_images, "opening networks") as show:
 
         def on_images(name: str, num_more: int) -> None:
             nonlocal num_done
             num_done += num_more
-            seconds = time.monotonic() - started
-            left = f"about {clock(seconds * (num_images / num_done - 1))} left" if num_done < num_images else "done"
-            note = f"{num_done / max(seconds, 1e-9):,.0f} images/s, {left}"
-            progress.update(bar, completed=num_done, note=f"{note}; {escape(name)}")
-            lines.say(f"[{num_done:,}/{num_images:,}] {name}: {note}", force=num_done == num_images)
+            seconds = max(time.monotonic() - started, 1e-9)
+            note = f"{num_done / seconds:,.0f} images/s, {_left(started, num_done, num_images)}"
+            show(num_done, f"{note}; {escape(name)}", f"{name}: {note}")
 
         yield on_images
+
+
+@contextmanager
+def maps_progress(console: Console, num_pairs: int, num_missing: int) -> Iterator[Callable[[int], None]]:
+    """How far the comparison of attribution maps is; what it yields is told how many more pairs are done."""
+    there = f"; those of {num_pairs - num_missing} are there" if num_missing < num_pairs else ""
+    console.print(f"Comparing the attribution maps of {num_missing} pairs of members{there}.")
+    started, num_done = time.monotonic(), 0
+    with _bar(console, "pairs", num_missing, "opening networks") as show:
+
+        def on_pairs(num_more: int) -> None:
+            nonlocal num_done
+            num_done += num_more
+            left = _left(started, num_done, num_missing)
+            show(num_done, left, f"pairs of members; {left}")
+
+        yield on_pairs
+
+
+def _left(started: float, num_done: int, num_all: int) -> str:
+    """The time that the rest takes at the pace so far, in words."""
+    seconds = (time.monotonic() - started) * (num_all / num_done - 1)
+    return f"about {clock(seconds)} left" if num_done < num_all else "done"
+
+
+@contextmanager
+def _bar(console: Console, what: str, num_all: int, note: str) -> Iterator[Callable[[int, str, str], None]]:
+    """A bar with a note beside it; what it yields is told how many are done, the note, and a line in its place."""
+    lines = _Lines(console)
+    with Progress(
+        TextColumn("  {task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[note]}"), console=console, disable=not console.is_terminal,
+    ) as progress:  # fmt: skip
+        bar = progress.add_task(what, total=num_all, note=note)
+
+        def show(num_done: int, note: str, line: str) -> None:
+            progress.update(bar, completed=num_done, note=note)
+            lines.say(f"[{num_done:,}/{num_all:,}] {line}", force=num_done == num_all)
+
+        yield show
 
 
 class _Lines:

@@ -28,10 +28,10 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
     rows = rows_of(summary, evaluation_set)
     if are_lone(rows):
         return _lone_table(rows, evaluation_set)
-    table = _table(f"What compression forgets ({evaluation_set}, in %)")
-    table.add_column("variant", overflow="fold")
-    for header in ("top-1", "change", "PIEs", "half", "noise", "q≤.05", "on PIEs", "off PIEs"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = _variant_table(
+        f"What compression forgets ({evaluation_set}, in %)",
+        ("top-1", "change", "PIEs", "half", "noise", "q≤.05", "on PIEs", "off PIEs"),
+    )
     for row in rows:
         table.add_row(*_cells(row))
     table.caption = (
@@ -46,10 +46,9 @@ def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
 
 def _lone_table(rows: Sequence[Mapping[str, Any]], evaluation_set: str) -> Table:
     """One network against one: nothing here is a mean, and nothing can be tested."""
-    table = _table(f"Network against network ({evaluation_set}, in %)")
-    table.add_column("variant", overflow="fold")
-    for header in ("top-1", "change", "CIEs", "share", "CIE-U", "on CIEs"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = _variant_table(
+        f"Network against network ({evaluation_set}, in %)", ("top-1", "change", "CIEs", "share", "CIE-U", "on CIEs")
+    )
     for row in rows:
         compared = [] if row["variant_id"] == REFERENCE_ID else [
             f"{100 * (row['top1_mean'] - row['reference_top1_mean']):+.2f}",
@@ -91,10 +90,10 @@ def preservation_table(rows: Sequence[Mapping[str, Any]]) -> Table | None:
     """A row a variant of a label-preserving loss, from `report.preservation`; None without rows."""
     if not rows:
         return None
-    table = _table(f"Label-preserving losses against the plain one ({rows[0]['evaluation_set']})")
-    table.add_column("variant", overflow="fold")
-    for header in ("CIE-U in %", "ratio", "95 % interval", "", "top-1"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = _variant_table(
+        f"Label-preserving losses against the plain one ({rows[0]['evaluation_set']})",
+        ("CIE-U in %", "ratio", "95 % interval", "", "top-1"),
+    )
     for row in rows:
         ratio, low, high = (row[f"cie_u_ratio{end}"] for end in ("", "_low", "_high"))
         table.add_row(
@@ -119,13 +118,8 @@ def cost_table(costs: pd.DataFrame | None) -> Table | None:
     if not rows:
         return None
     sizes = batch_sizes(rows)
-    table = _table("What each variant costs")
-    table.add_column("variant", overflow="fold")
-    for header in (
-        *(header for header, _, _ in _COSTS),
-        *(text for size in sizes for text in (f"ms at {size:,}", "×")),
-    ):
-        table.add_column(header, justify="right", no_wrap=True)
+    latencies = [header for size in sizes for header in (f"ms at {size:,}", "×")]
+    table = _variant_table("What each variant costs", [*(header for header, _, _ in _COSTS), *latencies])
     for row in rows:
         cells = [show(number(row, column)) for _, column, show in _COSTS]
         for size in sizes:
@@ -155,10 +149,10 @@ def robustness_table(lines: Sequence[Mapping[str, Any]]) -> Table | None:
     if not lines:
         return None
     kind = "common corruptions" if lines[0]["is_common"] else "corruptions"
-    table = _table(f"Under {lines[0]['num_corruptions']:,} {kind} (mean over {lines[0]['num_sets']:,} sets, in %)")
-    table.add_column("variant", overflow="fold")
-    for header in ("top-1", "drop", "excess", "mCE", "q≤.05", "PIEs break", "others"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = _variant_table(
+        f"Under {lines[0]['num_corruptions']:,} {kind} (mean over {lines[0]['num_sets']:,} sets, in %)",
+        ("top-1", "drop", "excess", "mCE", "q≤.05", "PIEs break", "others"),
+    )
     for row in lines:
         table.add_row(*_robustness_cells(row))
     table.caption = (
@@ -213,6 +207,15 @@ def natural_table(rows: Sequence[Mapping[str, Any]]) -> Table | None:
 def _natural_cells(row: Mapping[str, Any]) -> list[str]:
     change, clean = (f"{100 * row[column]:+.1f}" for column in ("change", "clean_change"))
     return [escape(row["variant_id"]), _percent(row["top1_mean"], 2), change, clean]
+
+
+def _variant_table(title: str, headers: Sequence[str]) -> Table:
+    """With a column of variants, and one of figures for each of the headers."""
+    table = _table(title)
+    table.add_column("variant", overflow="fold")
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
 
 
 def _table(title: str) -> Table:

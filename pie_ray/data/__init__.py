@@ -43,6 +43,7 @@ __all__ = [
     "channel_statistics",
     "load_for_evaluation",
     "load_splits",
+    "load_splits_of_sweep",
     "open_suites",
     "suite_fingerprint",
 ]
@@ -64,6 +65,17 @@ def load_splits(config: Data, cache: str | None = None) -> Splits:
     there; the digits need none. Raises DataError for whatever is wrong with the files, naming the file and row.
     """
     return _load(config, cache, lambda: SOURCES[config.kind](config))
+
+
+def load_splits_of_sweep(config: Data, cache: str | None, fingerprint: str) -> Splits:
+    """As `load_splits`. Raises DataError, too, where the images are others than those that a sweep was begun with."""
+    splits = load_splits(config, cache)
+    if splits.fingerprint != fingerprint:
+        raise DataError(
+            f"data: the {config.kind} images that are there now are not those of the sweep: their fingerprint is "
+            f"{splits.fingerprint}, it was begun with {fingerprint}"
+        )
+    return splits
 
 
 def load_for_evaluation(config: Data, cache: str | None = None) -> Splits:

@@ -30,18 +30,7 @@ def draw_accuracy(axes: Axes, rows: Rows) -> None:
     for position, row in enumerate(rows):
         is_reference = row["variant_id"] == REFERENCE_ID
         mean, spread = 100 * number(row, "top1_mean"), 100 * number(row, "top1_std")
-        axes.errorbar(
-            mean,
-            position,
-            xerr=None if math.isnan(spread) else spread,
-            fmt="o" if is_reference else "s",
-            color=REFERENCE if is_reference else VARIANT,
-            markersize=6,
-            elinewidth=1.6,
-            capsize=3,
-        )
-        if is_reference and not math.isnan(mean):
-            axes.axvline(mean, color=REFERENCE, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+        _mark_row(axes, position, mean, None if math.isnan(spread) else spread, is_reference=is_reference)
     _label_rows(axes, [row["variant_id"] for row in rows])
     axes.margins(x=0.08)
     axes.set_title("Top-1 accuracy")
@@ -196,18 +185,8 @@ def draw_similarity(title: str) -> Draw:
         for position, row in enumerate(rows):
             is_reference = row["variant_id"] == REFERENCE_ID
             mean, low, high = (number(row, column) for column in ("mean", "low", "high"))
-            axes.errorbar(
-                mean,
-                position,
-                xerr=None if math.isnan(low + high) else [[max(mean - low, 0)], [max(high - mean, 0)]],
-                fmt="o" if is_reference else "s",
-                color=REFERENCE if is_reference else VARIANT,
-                markersize=6,
-                elinewidth=1.6,
-                capsize=3,
-            )
-            if is_reference and not math.isnan(mean):
-                axes.axvline(mean, color=REFERENCE, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+            reach = None if math.isnan(low + high) else [[max(mean - low, 0)], [max(high - mean, 0)]]
+            _mark_row(axes, position, mean, reach, is_reference=is_reference)
         _label_rows(axes, [row["variant_id"] for row in rows])
         axes.margins(x=0.08)
         axes.set_title(title)
@@ -277,6 +256,22 @@ _COSTS = tuple(digit * 10.0**power for power in range(-1, 5) for digit in (1, 2,
 
 def shorten(text: str, length: int = 22) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _mark_row(axes: Any, position: int, mean: float, reach: Any, *, is_reference: bool) -> None:
+    """A row's mean with what it reaches to either side; through the reference's goes a line."""
+    axes.errorbar(
+        mean,
+        position,
+        xerr=reach,
+        fmt="o" if is_reference else "s",
+        color=REFERENCE if is_reference else VARIANT,
+        markersize=6,
+        elinewidth=1.6,
+        capsize=3,
+    )
+    if is_reference and not math.isnan(mean):
+        axes.axvline(mean, color=REFERENCE, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:
