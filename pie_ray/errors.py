@@ -10,6 +10,7 @@ PieRayError
 │   └── ModelError                   a network that cannot be built, or does not fit its input
 ├── NonFiniteLossError               training diverged: names the member, the epoch and the step
 ├── CompressionError                 a network did not reach the compression that was asked of it
+├── TeamError                        processes that train one member together lost each other, or came to differ
 └── SweepError                       members that kept failing: names each of them
 """
 
@@ -59,6 +60,10 @@ class NonFiniteLossError(PieRayError):
 
 class CompressionError(PieRayError):
     """A network's measured compression differs from the one its variant asks for."""
+
+
+class TeamError(PieRayError):
+    """Processes that train one member together lost each other, or their weights came to differ."""
 
 
 class SweepError(PieRayError):

@@ -63,6 +63,8 @@ BROKEN = {
     "training.learning_rate=.nan": "training.learning_rate: found nan",
     "training.momentum=0": "training: nesterov needs momentum > 0",
     "training.precision=float64": "training.precision: found 'float64'; accepted: 'auto', 'float32' or 'bfloat16'",
+    "training={epochs: 2, num_processes: 2, pack: 4}": "pack must be 1 or auto where num_processes is above 1, found 4",
+    "training={epochs: 2, num_processes: 3}": "batch_size must be a multiple of num_processes (3), found 128",
     "training.schedule={kind: step, milestones: [3, 2]}": "schedule.milestones must increase and stay below epochs (2)",
     "training.schedule={kind: cosine, warmup_epochs: 9}": "schedule.warmup_epochs must be below epochs (2), found 9",
     "population={}": "population.num_members: missing",
@@ -231,6 +233,13 @@ def test_an_override_that_cannot_be_applied(tiny_text, override, message):
     with pytest.raises(RecipeError, match="--set") as caught:
         parse_recipe(tiny_text, [override])
     assert message in str(caught.value)
+
+
+def test_each_process_computes_on_one_gpu(tiny_text):
+    parse_recipe(tiny_text, ["training.num_processes=2", "execution.gpus_per_member=1"])
+    for gpus in ("0.5", "2"):
+        with pytest.raises(RecipeError, match=f"gpus_per_member must be 1 or 0 .* found {gpus}"):
+            parse_recipe(tiny_text, ["training.num_processes=2", f"execution.gpus_per_member={gpus}"])
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -51,6 +51,7 @@ from .data import (
 )
 from .model import CustomModel, Model, ResNetModel, SmallResNetModel, WideResNetModel
 from .recipe import (
+    AdaptivePopulation,
     Attribution,
     AttributionMethod,
     Evaluation,
@@ -84,10 +85,13 @@ from .training import (
     ConstantSchedule,
     CosineSchedule,
     FineTuning,
+    LinearSchedule,
     Optimizer,
+    ResizedCrop,
     Schedule,
     StepSchedule,
     Training,
+    TrainingPreset,
 )
 
 __all__ = [
@@ -101,6 +105,7 @@ __all__ = [
     "AbstractData",
     "AbstractNamedSplits",
     "AbstractSuite",
+    "AdaptivePopulation",
     "Attributes",
     "Attribution",
     "AttributionMethod",
@@ -128,6 +133,7 @@ __all__ = [
     "ImagenetCSuite",
     "LabelPreservingLoss",
     "LearnedWeights",
+    "LinearSchedule",
     "LossTerm",
     "MlflowTracking",
     "Model",
@@ -146,6 +152,7 @@ __all__ = [
     "QuantizationScheme",
     "Recipe",
     "ResNetModel",
+    "ResizedCrop",
     "RewindingPruningGrid",
     "RiglPruningGrid",
     "Schedule",
@@ -164,6 +171,7 @@ __all__ = [
     "TorchvisionData",
     "Tracking",
     "Training",
+    "TrainingPreset",
     "UniformWeights",
     "VariantGrid",
     "Weighting",

@@ -46,6 +46,18 @@ class AbstractNamedSplits(AbstractData):
         "one label.",
     )
 
+    streaming: bool = Field(
+        False,
+        description="Decode training images when a batch needs them, from the files, in place of keeping all of them "
+        "decoded: for data larger than memory and disk. Needs image_size.",
+    )
+
+    @model_validator(mode="after")
+    def _streamed_at_one_size(self) -> Self:
+        if self.streaming and self.image_size is None:
+            raise ValueError("streaming needs image_size: images of the files' own sizes make no batch")
+        return self
+
     @model_validator(mode="after")
     def _splits_differ(self) -> Self:
         if self.validation_split in (TRAIN, self.test_split):

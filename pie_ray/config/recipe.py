@@ -14,9 +14,51 @@ from .suites import Suite, SuiteName, free_names
 from .training import Training
 
 
+class AdaptivePopulation(Config):
+    """When a variant has members enough: when repetitions of the study would find nearly the same PIEs."""
+
+    target: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5,
+        description="A variant stops where the PIE sets of two studies of its size would have this Jaccard similarity, "
+        "by every curve that fits.",
+    )
+    interval: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2,
+        description="A variant stops, too, where that similarity is known within this, whatever members up to `most` "
+        "it gets.",
+    )
+    fewest: Annotated[int, Field(ge=4)] = Field(12, description="Members of every variant before any stops.")
+    step: PositiveInt = Field(4, description="Members that a variant which does not stop gets in a round.")
+    most: Annotated[int, Field(ge=4, le=10_000)] | None = Field(
+        None, description="Members that no variant exceeds; None is twice num_members."
+    )
+
+
 class PopulationConfig(Config):
     num_members: Annotated[int, Field(ge=1, le=10_000)] = Field(description="K, members a variant.")
     base_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seeds are base_seed .. base_seed + K - 1.")
+    adaptive: AdaptivePopulation | None = Field(
+        None,
+        description="Stop adding members to a variant whose PIE set is stable, and spend them on others; no more than "
+        "num_members x variants in all.",
+    )
+
+    @property
+    def most_members(self) -> int:
+        """Members of one variant that a sweep may come to have."""
+        if self.adaptive is None:
+            return self.num_members
+        return self.adaptive.most or 2 * self.num_members
+
+    @model_validator(mode="after")
+    def _adaptive_fits(self) -> Self:
+        adaptive = self.adaptive
+        if adaptive is not None and not adaptive.fewest <= self.num_members <= self.most_members:
+            raise ValueError(
+                f"adaptive: num_members ({self.num_members}) must be from adaptive.fewest ({adaptive.fewest}) to "
+                f"adaptive.most ({self.most_members})"
+            )
+        return self
 
 
 AttributionMethod = Literal["grad_cam", "integrated_gradients"]
@@ -107,6 +149,16 @@ class Execution(Config):
     )
     max_concurrent: PositiveInt | None = Field(None, description="Members at once; None uses what the cluster has.")
     num_pending: PositiveInt = Field(16, description="Members queued beyond the running ones, for the autoscaler.")
+    members_per_trial: PositiveInt | None = Field(
+        None,
+        description="Members that a Tune trial completes one after the other; None is 1, and more in sweeps of "
+        "thousands, where starting trials would cost more than training.",
+    )
+    save_minutes: Annotated[float, Field(ge=0)] | None = Field(
+        10.0,
+        description="A member that trains for longer keeps its state this often, and goes on from there when its node "
+        "is lost; None never does.",
+    )
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="New attempts after a member's failure.")
     num_writers: PositiveInt = Field(1, description="Writer actors that predictions stream to.")
     cache: str | None = Field(None, description="Folder for decoded images; None is ~/.cache/pie_ray.")
@@ -148,6 +200,16 @@ class Recipe(Config):
     )
     evaluation: Evaluation = Field(Evaluation(), description="What members predict on, and how they are compared.")
     execution: Execution = Field(Execution(), description="Where it runs.")
+
+    @model_validator(mode="after")
+    def _a_gpu_a_process(self) -> Self:
+        num_processes, gpus = self.training.num_processes, self.execution.gpus_per_member
+        if num_processes > 1 and gpus not in (0, 1):
+            raise ValueError(
+                f"execution.gpus_per_member must be 1 or 0 where training.num_processes is above 1 (each process has "
+                f"as many, and computes on one), found {gpus:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rewinds_into_the_training(self) -> Self:

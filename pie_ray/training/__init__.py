@@ -1,21 +1,36 @@
-"""The training engine: one loop over tensors in memory. Knows neither store, tracking nor Ray."""
+"""The training engine: one loop over batches of tensors. Knows neither store, tracking nor Ray."""
 
-from .batches import Batches, Normalise
+from .batches import Batches, BatchSource, Normalise
 from .device import choose_device, resolve_precision
 from .inference import images_per_pass, predict
 from .loop import TrainingResult, train
 from .objective import Objective, PlainLoss, PreservingLoss
+from .packed import PackedBatches, PackedLoss, PackedNetwork, can_pack
 from .routes import make_route
+from .saving import Resumable, State
+from .streamed import StreamedBatches, make_batches
+from .team import ALONE, Team
 
 __all__ = [
+    "ALONE",
+    "BatchSource",
     "Batches",
     "Normalise",
     "Objective",
+    "PackedBatches",
+    "PackedLoss",
+    "PackedNetwork",
     "PlainLoss",
     "PreservingLoss",
+    "Resumable",
+    "State",
+    "StreamedBatches",
+    "Team",
     "TrainingResult",
+    "can_pack",
     "choose_device",
     "images_per_pass",
+    "make_batches",
     "make_route",
     "predict",
     "resolve_precision",

@@ -4,58 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from ..config import Training
 from ..errors import NonFiniteLossError
-from .batches import Batches
+from .batches import BatchSource
 from .device import resolve_precision
 from .objective import Objective, PlainLoss
 from .optim import learning_rate_factor, make_optimizer
+from .packed import PackedNetwork
+from .saving import KeepsNothing, Resumable, StateKeeper, TrainingParts
+from .team import ALONE, Team
 
 AfterStep = Callable[[int], None]
 """Called with the number of finished steps, after each optimizer step: where masks are kept."""
-OnEpoch = Callable[[int, float], None]
-"""Called with the number of finished epochs and the epoch's mean loss."""
+OnEpoch = Callable[[int, Any], None]
+"""Called with the number of finished epochs and the epoch's mean loss: a float, or a list of one a member."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     num_steps: int
-    loss: float
-    """Mean training loss of the last epoch."""
+    loss: float | list[float]
+    """Mean training loss of the last epoch; one a member where the objective gives a vector."""
     precision: str
 
 
 def train(
     network: nn.Module,
-    batches: Batches,
+    batches: BatchSource,
     config: Training,
     *,
     objective: Objective | None = None,
     first_epoch: int = 0,
     after_step: AfterStep = lambda step: None,
     on_epoch: OnEpoch = lambda epoch, loss: None,
+    keeps: Resumable | None = None,
+    states: StateKeeper | None = None,
+    team: Team = ALONE,
 ) -> TrainingResult:
     """Train `network` in place on its device and leave it in eval mode.
 
-    `objective` is the plain loss where there is none. From `first_epoch` on the learning rate is what it would be
-    there; steps are counted from it.
+    `objective` is the plain loss where there is none; it gives a scalar, or a vector [members] of losses whose sum is
+    minimised, where `network` is several members side by side. From `first_epoch` on the learning rate is what it would
+    be there; steps are counted from it.
 
-    Raises NonFiniteLossError where the loss is infinite or NaN, before the update is applied, or where the last update
-    made a weight so.
+    Where `states` has a state the training goes on from it, with the bits of one that was never interrupted; `keeps` is
+    what belongs to such a state beside network, optimizer, batches and objective: what `after_step` remembers.
+
+    In each process of a `team` the same is called with its share of the batches; losses are the mean over all.
+
+    Raises NonFiniteLossError where the loss is infinite or NaN, before the update is applied (on a GPU at the epoch's
+    end), or where the last update made a weight so; in all processes of a team alike.
     """
     network.train()
     objective = objective or PlainLoss(config.label_smoothing)
-    optimizer = make_optimizer(network, config, objective.parameters)
+    num_members = network.num_members if isinstance(network, PackedNetwork) else 1
+    optimizer = make_optimizer(network, config, objective.parameters, num_members=num_members)
     precision = resolve_precision(config.precision, batches.device)
-    forward = torch.compile(network, dynamic=False) if config.compile else network
-    step, rate, mean_loss = 0, 0.0, float("nan")
-    for epoch in range(first_epoch, config.epochs):
-        total = torch.zeros((), device=batches.device)
-        for images, labels in batches.epoch():
+    states = states or KeepsNothing()
+    parts = TrainingParts(network, optimizer, {"batches": batches, "objective": objective, "method": keeps})
+    step, total, rate = 0, torch.zeros((), device=batches.device), 0.0
+    begun = states.begin()
+    if begun is not None:
+        step, total = parts.restore(begun, batches.device)
+    shared = team.share_gradients(network)
+    forward = _compiled(shared, config, batches.device)
+    # Asking a GPU at every step would make it wait for the answer.
+    is_asked_at_once = batches.device.type == "cpu"
+    mean_loss: float | list[float] = float("nan")
+    last_step = (config.epochs - first_epoch) * len(batches)
+    for epoch in range(first_epoch + step // len(batches), config.epochs):
+        if step % len(batches) == 0:
+            total = torch.zeros((), device=batches.device)
+        for images, labels in batches.epoch(step % len(batches)):
             rate = config.learning_rate * learning_rate_factor(
                 config.schedule, first_epoch + step / len(batches), config.epochs
             )
@@ -64,20 +89,35 @@ def train(
             with torch.autocast(batches.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = forward(images)
                 loss = objective(logits, images, labels)
-            if not torch.isfinite(loss):
-                raise _diverged(f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}", rate)
+            told = team.mean(loss.detach())
+            if is_asked_at_once and not torch.isfinite(told).all():
+                raise _diverged(f"the training loss is {told.tolist()} in epoch {epoch + 1}, step {step + 1}", rate)
             optimizer.zero_grad()
-            loss.backward()
+            loss.sum().backward()
+            team.average_gradients(objective.parameters)
             optimizer.step()
             step += 1
             after_step(step)
-            total += loss.detach()
-        mean_loss = float(total) / len(batches)
+            total = total + told
+            if step < last_step and states.is_due():
+                states.keep(parts.state(step, total))
+        mean_loss = (total.double() / len(batches)).tolist()
+        if not torch.isfinite(total).all():
+            raise _diverged(f"the mean training loss is {mean_loss} in epoch {epoch + 1}", rate)
         on_epoch(epoch + 1, mean_loss)
     if not all(torch.isfinite(weights).all() for weights in network.parameters()):
         raise _diverged(f"weights are infinite or NaN after the last step, {step}", rate)
+    team.check_same(network)
     network.eval()
     return TrainingResult(num_steps=step, loss=mean_loss, precision=precision)
+
+
+def _compiled(network: nn.Module, config: Training, device: torch.device) -> nn.Module:
+    """The network, compiled where the recipe says so; on a GPU with CUDA graphs, which start all operations at once."""
+    is_cuda = device.type == "cuda"
+    if config.compile is False or (config.compile == "auto" and not is_cuda):
+        return network
+    return cast(nn.Module, torch.compile(network, dynamic=False, mode="reduce-overhead" if is_cuda else None))
 
 
 def _diverged(what: str, rate: float) -> NonFiniteLossError:

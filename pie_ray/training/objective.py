@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..config import LabelPreservingLoss, LossTerm
 from .losses import training_loss
+from .team import ALONE, Team
 from .weighting import make_weighting
 
 Forward = Callable[[Tensor], Tensor]
@@ -52,15 +53,21 @@ class PreservingLoss:
     """
 
     def __init__(
-        self, config: LabelPreservingLoss, reference: Forward, label_smoothing: float, device: torch.device
+        self,
+        config: LabelPreservingLoss,
+        reference: Forward,
+        label_smoothing: float,
+        device: torch.device,
+        team: Team = ALONE,
     ) -> None:
         """`reference`: the dense member of equal seed, in eval mode on the device."""
         self.terms = config.terms
         self.reference = reference
         self.temperature = config.temperature
         self.label_smoothing = label_smoothing
-        self.weighting = make_weighting(config.weighting, len(config.terms), device)
+        self.weighting = make_weighting(config.weighting, len(config.terms), device, team.mean)
         self.parameters = self.weighting.parameters
+        self.state, self.restore = self.weighting.state, self.weighting.restore
 
     def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from ..config import SoftAdaptWeights, Weighting
 
+Mean = Callable[[Tensor], Tensor]
+"""Of losses [k] over processes."""
+
 
 class TermWeighting(Protocol):
     def __call__(self, losses: Tensor) -> Tensor: ...
@@ -18,6 +21,12 @@ class TermWeighting(Protocol):
     @property
     def parameters(self) -> list[nn.Parameter]:
         """What is learned beside the network."""
+
+    def state(self) -> dict[str, Any]:
+        """What it has learned or seen so far."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as it was when `state` was taken."""
 
 
 @final
@@ -31,6 +40,12 @@ class Fixed:
     def __call__(self, losses: Tensor) -> Tensor:
         return (self.weights * losses).sum()
 
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        del state
+
 
 @final
 class Learned:
@@ -43,6 +58,13 @@ class Learned:
     def __call__(self, losses: Tensor) -> Tensor:
         return (torch.exp(-self.log_variances) * losses + self.log_variances).sum()
 
+    def state(self) -> dict[str, Any]:
+        return {"log_variances": self.log_variances}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        self.log_variances.copy_(state["log_variances"])
+
 
 @final
 class SoftAdapt:
@@ -52,14 +74,15 @@ class SoftAdapt:
     where the config says `loss_weighted`, else 0. Equal weights until there are two steps.
     """
 
-    def __init__(self, config: SoftAdaptWeights, num_terms: int, device: torch.device) -> None:
+    def __init__(self, config: SoftAdaptWeights, num_terms: int, device: torch.device, mean: Mean) -> None:
+        self.mean = mean
         self.beta, self.loss_weighted = config.beta, config.loss_weighted
         self.history: deque[Tensor] = deque(maxlen=config.window)
         self.weights = torch.full((num_terms,), 1 / num_terms, device=device)
         self.parameters: list[nn.Parameter] = []
 
     def __call__(self, losses: Tensor) -> Tensor:
-        self.history.append(losses.detach())
+        self.history.append(self.mean(losses.detach()))
         if len(self.history) > 1:
             slopes = (self.history[-1] - self.history[0]) / (len(self.history) - 1)
             scores = torch.exp(self.beta * (slopes - slopes.max()))
@@ -70,15 +93,25 @@ class SoftAdapt:
             self.weights = torch.where(total > 0, scores / total, self.weights)
         return (self.weights * losses).sum()
 
+    def state(self) -> dict[str, Any]:
+        return {"history": list(self.history), "weights": self.weights}
 
-WEIGHTINGS: dict[str, Callable[[Any, int, torch.device], TermWeighting]] = {
-    "uniform": lambda config, num_terms, device: Fixed(torch.full((num_terms,), 1 / num_terms, device=device)),
-    "fixed": lambda config, num_terms, device: Fixed(torch.tensor(config.weights, device=device)),
-    "learned": lambda config, num_terms, device: Learned(num_terms, device),
+    def restore(self, state: dict[str, Any]) -> None:
+        device = self.weights.device
+        self.history = deque((losses.to(device) for losses in state["history"]), maxlen=self.history.maxlen)
+        self.weights = state["weights"].to(device)
+
+
+WEIGHTINGS: dict[str, Callable[[Any, int, torch.device, Mean], TermWeighting]] = {
+    "uniform": lambda config, num_terms, device, mean: Fixed(torch.full((num_terms,), 1 / num_terms, device=device)),
+    "fixed": lambda config, num_terms, device, mean: Fixed(torch.tensor(config.weights, device=device)),
+    "learned": lambda config, num_terms, device, mean: Learned(num_terms, device),
     "softadapt": SoftAdapt,
 }
 
 
-def make_weighting(config: Weighting, num_terms: int, device: torch.device) -> TermWeighting:
-    """The weighting that a recipe names."""
-    return WEIGHTINGS[config.kind](config, num_terms, device)
+def make_weighting(
+    config: Weighting, num_terms: int, device: torch.device, mean: Mean = lambda losses: losses
+) -> TermWeighting:
+    """The weighting that a recipe names; `mean` is over all processes that share the batches."""
+    return WEIGHTINGS[config.kind](config, num_terms, device, mean)

@@ -53,7 +53,9 @@ class SomeSteps:
         self.autocast, self.rate = autocast, rate
         self.losses: list[float] = []
 
-    def __call__(self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0) -> None:
+    def __call__(
+        self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0, keeps: object = None
+    ) -> None:
         network.train()
         images, labels = blobs(384, seed=1)
         optimizer = torch.optim.SGD(network.parameters(), lr=self.rate, momentum=0.9, weight_decay=1e-3)
@@ -90,7 +92,7 @@ def test_the_network_in_training_gives_the_converted_networks_logits_bit_for_bit
     monkeypatch.setattr(int8, "kernels_are_exact", lambda: False)
     network, logits, fit = copy.deepcopy(parent), [], SomeSteps(autocast=autocast)
 
-    def fit_and_ask(trained: nn.Module, *, after_step: AfterStep, first_epoch: int = 0) -> None:
+    def fit_and_ask(trained: nn.Module, *, after_step: AfterStep, first_epoch: int = 0, keeps: object = None) -> None:
         fit(trained, after_step=after_step)
         logits.append(in_float32(trained)(UNSEEN))
 
@@ -147,7 +149,7 @@ def test_static_ranges_begin_at_the_calibration_images_and_follow_the_batches(pa
     assert trained["0.input_scale"].item() == pytest.approx(((high - low) / 255).item())
 
 
-def nothing_at_all(network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0) -> None:
+def nothing_at_all(network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0, keeps: object = None) -> None:
     network.eval()
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ...variants import Pruning
 from ..fit import Fit
-from .gradual import prune_at_random, prune_gradually
+from .gradual import prune_gradually
 from .n_m import prune_n_of_m
 from .one_shot import prune_at_once
 from .rewinding import prune_and_rewind
@@ -35,7 +35,7 @@ Pruner = Callable[[nn.Module, Any, Fit, Tensor, torch.Generator], nn.Module]
 
 PRUNERS: dict[str, Pruner] = {
     "magnitude": prune_gradually,
-    "random": prune_at_random,
+    "random": prune_gradually,
     "one_shot": prune_at_once,
     "n_m": prune_n_of_m,
     "structured": prune_structured,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -127,3 +127,11 @@ class FixedMasks:
     def after_step(self, step: int = 0) -> None:
         for name, mask in self.masks.items():
             self.weights[name].mul_(mask)
+
+    def state(self) -> dict[str, Any]:
+        """The masks, to go on with after an interruption."""
+        return {"masks": dict(self.masks)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Hold what a `state` held, from the next step on."""
+        self.masks = {name: mask.to(self.weights[name].device) for name, mask in state["masks"].items()}

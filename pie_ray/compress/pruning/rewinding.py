@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,14 @@ def prune_and_rewind(
     del images, generator
     weights = weights_to_prune(network, pruning.scope)
     snapshot = Snapshot(network, pruning.rewind_epoch * fit.steps_per_epoch)
-    fit(network, after_step=snapshot.after_step)
+    rounds = Rounds(snapshot, FixedMasks(weights, {}))
+    fit(network, after_step=snapshot.after_step, keeps=rounds)
     for finished_round in range(1, pruning.num_rounds + 1):
         sparsity = round_sparsity(pruning.sparsity, finished_round, pruning.num_rounds)
         masks = MASKS[pruning.scope](weights, sparsity)
         network.load_state_dict(snapshot.state)
-        fixed = FixedMasks.put_on(weights, masks)
-        fit(network, after_step=fixed.after_step, first_epoch=pruning.rewind_epoch)
+        rounds.masks = FixedMasks.put_on(weights, masks)
+        fit(network, after_step=rounds.masks.after_step, first_epoch=pruning.rewind_epoch, keeps=rounds)
     require_sparsity(weights, pruning.sparsity, pruning.scope)
     return network
 
@@ -49,9 +51,27 @@ class Snapshot:
 
     def __init__(self, network: nn.Module, step: int) -> None:
         self.network, self.step = network, step
-        self.state: dict[str, Tensor] = {}
-        self.after_step(0)
+        self.state = self._copy()
 
     def after_step(self, step: int) -> None:
         if step == self.step:
-            self.state = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.state = self._copy()
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+
+@final
+@dataclass
+class Rounds:
+    """What later rounds go by, and this one holds at zero."""
+
+    snapshot: Snapshot
+    masks: FixedMasks
+
+    def state(self) -> dict[str, Any]:
+        return {"early": self.snapshot.state, "masks": self.masks.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.snapshot.state = state["early"]
+        self.masks.restore(state["masks"])

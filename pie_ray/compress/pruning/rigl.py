@@ -9,7 +9,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ...config import Scope
 from ...variants import RiglPruning
@@ -32,7 +32,7 @@ def prune_by_rigl(
     masks = {name: largest(scores, counts[name]) for name, scores in random_scores(weights, generator).items()}
     exchange = Exchange(weights, masks, exchange_fractions(pruning, num_steps(fit)))
     with exchange.hooks():
-        fit(network, after_step=exchange.after_step)
+        fit(network, after_step=exchange.after_step, keeps=exchange)
     require_sparsity(weights, pruning.sparsity, pruning.scope)
     return network
 
@@ -96,7 +96,7 @@ class Exchange:
 
     Gradients of masked weights are set to zero before the optimizer sees them, and what it remembers of a weight is
     forgotten when that is dropped: one that comes back starts from zero in every respect. The gradients that choose
-    which weights come are those of the batch that the last step was taken on.
+    which weights come are those of the batch that the last step was taken on, averaged where processes share it.
 
     Unlike in the paper a weight that was just dropped does not come back at once, so that a layer that is denser than
     the exchange would have it exchanges as many as it has zeros.
@@ -115,10 +115,10 @@ class Exchange:
     @contextmanager
     def hooks(self) -> Iterator[None]:
         """Watch gradients and optimizer meanwhile."""
-        handles: list[Any] = [register_optimizer_step_post_hook(self._forget)]
-        for name, weight in self.weights.items():
-            if weight.requires_grad:
-                handles.append(weight.register_post_accumulate_grad_hook(self._mask_gradient_of(name)))
+        handles = [
+            register_optimizer_step_pre_hook(self._mask_gradients),
+            register_optimizer_step_post_hook(self._forget),
+        ]
         try:
             yield
         finally:
@@ -136,14 +136,22 @@ class Exchange:
             self.gradients.clear()
             self.fixed = FixedMasks.put_on(self.weights, self.masks)
 
-    def _mask_gradient_of(self, name: str) -> Any:
-        def mask_gradient(weight: Tensor) -> None:
-            assert weight.grad is not None
-            if self.num_finished + 1 in self.fractions:
-                self.gradients[name] = weight.grad.detach().abs()
-            weight.grad.mul_(self.masks[name])
+    def state(self) -> dict[str, Any]:
+        return {"num_finished": self.num_finished, "masks": dict(self.masks)}
 
-        return mask_gradient
+    def restore(self, state: dict[str, Any]) -> None:
+        self.num_finished = state["num_finished"]
+        self.masks = {name: mask.to(self.weights[name].device) for name, mask in state["masks"].items()}
+        self.fixed = FixedMasks(self.weights, self.masks)
+
+    def _mask_gradients(self, optimizer: torch.optim.Optimizer, *arguments: Any) -> None:
+        stepped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        for name, weight in self.weights.items():
+            # Layers that are frozen or not used have none.
+            if weight in stepped and weight.grad is not None:
+                if self.num_finished + 1 in self.fractions:
+                    self.gradients[name] = weight.grad.detach().abs()
+                weight.grad.mul_(self.masks[name])
 
     def _forget(self, optimizer: torch.optim.Optimizer, *arguments: Any) -> None:
         """Of a masked weight what the optimizer remembers: momentum, Adam's moments."""
