@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +70,23 @@ class Plan:
     def population(self, variant_id: str) -> tuple[MemberSpec, ...]:
         return tuple(member for member in self.members if member.variant_id == variant_id)
 
+    def of_sizes(self, sizes: Mapping[str, int]) -> Plan:
+        """The plan with as many members of each variant as `sizes` has by its id: those of the lowest seeds."""
+        first = min((member.seed for member in self.members), default=0)
+        members = (member for member in self.members if member.seed - first < sizes[member.variant_id])
+        return Plan(self.sweep_id, tuple(members))
+
 
 def make_plan(recipe: Recipe) -> Plan:
     """Expand a recipe's grids; a quantized variant's parent population joins the plan where a grid did not name it.
 
+    Of a recipe with `population.adaptive` these are the most members that any variant may have; `Plan.of_sizes` has
+    those that it is to have now.
+
     Raises RecipeError where two grids give one variant different settings.
     """
     base = describe_base(recipe)
-    seeds = range(recipe.population.base_seed, recipe.population.base_seed + recipe.population.num_members)
+    seeds = range(recipe.population.base_seed, recipe.population.base_seed + recipe.population.most_members)
     members = []
     for variant in expand(recipe.variants):
         for seed in seeds:

@@ -20,26 +20,52 @@ from .config import FineTuning, QuantizationScheme, Scope, Training
 from .errors import NonFiniteLossError
 from .identity import MemberSpec
 from .records import Arithmetic, QuantizationFacts
+from .saved_states import MemberStates
 from .store import Storage, paths, read_checkpoint
-from .training import Batches, Normalise, Objective, PlainLoss, PreservingLoss, TrainingResult, make_route, train
+from .training import (
+    ALONE,
+    BatchSource,
+    Normalise,
+    Objective,
+    PlainLoss,
+    PreservingLoss,
+    Resumable,
+    Team,
+    TrainingResult,
+    make_batches,
+    make_route,
+    train,
+)
+from .training.whitening import whiten_first_convolution
 from .variants import REFERENCE_ID, Pruning
 from .workplace import Workplace
 
 NUM_CALIBRATION_IMAGES = 100
 """Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
 
+NUM_IMAGES_TO_WHITEN = 1000
+"""The first training images, whose patches say what the first convolution's filters are."""
+
 OnEpoch = Callable[[int, float], None]
 
 
 def make_network(
-    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+    spec: MemberSpec,
+    workplace: Workplace,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    states: MemberStates | None = None,
+    team: Team = ALONE,
 ) -> tuple[nn.Module, Checkpoint]:
     """The member's network, made now; its parent's checkpoint is there.
+
+    `states` keeps training's state meanwhile, and may have one to go on from. Each process of a `team` makes the
+    network, of its own share of the batches, and has the same weights in the end.
 
     Raises NonFiniteLossError, CompressionError, StoreError.
     """
     make = _train if spec.variant.quantization is None else _convert
-    return make(spec, workplace, device, on_epoch)
+    return make(spec, workplace, device, on_epoch, states, team)
 
 
 def read_own_checkpoint(spec: MemberSpec, storage: Storage) -> tuple[Checkpoint, bytes]:
@@ -70,32 +96,57 @@ def restore_computing(
 
 
 def _train(
-    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+    spec: MemberSpec,
+    workplace: Workplace,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    states: MemberStates | None,
+    team: Team,
 ) -> tuple[nn.Module, Checkpoint]:
     pruning = spec.variant.pruning
-    fit = MemberFit(spec, workplace, device, getattr(pruning, "fine_tuning", None), on_epoch)
+    fit = MemberFit(spec, workplace, device, getattr(pruning, "fine_tuning", None), on_epoch, states, team)
     if pruning is not None and pruning.starts_dense:
         network = _reference(spec, workplace, device)
     else:
-        network = workplace.skeleton(spec.generator_seed).to(device)
+        network = initial_network(spec, workplace, device)
     if pruning is None:
         fit(network, after_step=nothing_after)
     else:
         generator = torch.Generator().manual_seed(spec.mask_seed)
         network = prune(network, pruning, fit, calibration_images(workplace, device), generator)
-    facts = _measure(spec, network, workplace, fit.result, device)
-    return network, Checkpoint(facts=facts, state=dict(network.state_dict()))
+    return network, trained_checkpoint(spec, network, workplace, fit.result, device)
+
+
+def trained_checkpoint(
+    spec: MemberSpec, network: nn.Module, workplace: Workplace, result: TrainingResult | None, device: torch.device
+) -> Checkpoint:
+    """What is kept of a member that is not quantized; `result` is None where it was not trained."""
+    facts = _measure(spec, network, workplace, result, device)
+    return Checkpoint(facts=facts, state=dict(network.state_dict()))
+
+
+def initial_network(spec: MemberSpec, workplace: Workplace, device: torch.device) -> nn.Module:
+    """The member's network with its first weights, on the device. Raises ModelError where they cannot be whitened."""
+    network = workplace.skeleton(spec.generator_seed)
+    if workplace.recipe.training.initialisation == "whitening":
+        whiten_first_convolution(network, _first_images(workplace, NUM_IMAGES_TO_WHITEN, torch.device("cpu")))
+    return network.to(device)
 
 
 def _convert(
-    spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
+    spec: MemberSpec,
+    workplace: Workplace,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    states: MemberStates | None,
+    team: Team,
 ) -> tuple[nn.Module, Checkpoint]:
     variant = spec.variant
     assert variant.parent is not None and variant.quantization is not None and spec.parent_id is not None
     parent, _ = _read(variant.parent.variant_id, spec.seed, spec.parent_id, workplace.storage)
     network = restore_network(workplace.skeleton(spec.generator_seed), None, parent, device)
     images = calibration_images(workplace, device)
-    fit = MemberFit(spec, workplace, device, variant.quantization_aware, on_epoch)
+    fit = MemberFit(spec, workplace, device, variant.quantization_aware, on_epoch, states, team)
     if variant.quantization_aware is None:
         quantized = quantize(network, variant.quantization, calibration_images=images)
     else:
@@ -128,8 +179,12 @@ def _pruned_stay_zero(spec: MemberSpec, network: nn.Module) -> AfterStep:
 
 def calibration_images(workplace: Workplace, device: torch.device) -> Tensor:
     """The first training images, normalised: [100, channels, height, width]."""
+    return _first_images(workplace, NUM_CALIBRATION_IMAGES, device)
+
+
+def _first_images(workplace: Workplace, num_images: int, device: torch.device) -> Tensor:
     train_set = workplace.splits.train
-    return Normalise(train_set.channel_statistics, device)(train_set.images[:NUM_CALIBRATION_IMAGES].to(device))
+    return Normalise(train_set.channel_statistics, device)(train_set.first(num_images).to(device))
 
 
 def _reference(spec: MemberSpec, workplace: Workplace, device: torch.device) -> nn.Module:
@@ -155,6 +210,8 @@ class MemberFit:
     device: torch.device
     fine_tuning: FineTuning | None
     on_epoch: OnEpoch
+    states: MemberStates | None = None
+    team: Team = ALONE
     result: TrainingResult | None = None
     """Of the last training; None where there was none."""
 
@@ -164,16 +221,18 @@ class MemberFit:
         return training if self.fine_tuning is None else self.fine_tuning.of(training)
 
     @cached_property
-    def _batches(self) -> Batches:
+    def batches(self) -> BatchSource:
         train_set = self.workplace.splits.train
-        return Batches(
-            train_set.images,
+        return make_batches(
+            train_set.pixels,
             train_set.labels,
             statistics=train_set.channel_statistics,
             batch_size=self.config.batch_size,
             augmentation=self.config.augmentation,
             generator=torch.Generator().manual_seed(self.spec.generator_seed),
             device=self.device,
+            share=self.team.share,
+            num_cpus=self.workplace.recipe.execution.cpus_per_member,
         )
 
     @property
@@ -182,19 +241,26 @@ class MemberFit:
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
-    def __call__(self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0) -> None:
+    def __call__(
+        self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0, keeps: Resumable | None = None
+    ) -> None:
         """As `Fit` has it."""
+        if self.states is not None and not self.states.next_training():
+            return
         try:
             self.result = train(
                 network,
-                self._batches,
+                self.batches,
                 self.config,
                 objective=self._objective(),
                 first_epoch=first_epoch,
                 after_step=after_step,
                 on_epoch=self.on_epoch,
+                keeps=keeps,
+                states=self.states,
+                team=self.team,
             )
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{self.spec.variant_id}, seed {self.spec.seed}: {error}") from error
@@ -209,7 +275,7 @@ class MemberFit:
             precision="float32",
             image_shape=self.workplace.image_shape,
         )
-        return PreservingLoss(loss, reference, smoothing, self.device)
+        return PreservingLoss(loss, reference, smoothing, self.device, self.team)
 
 
 # -------------------------------------------------------------------------------------------------------- measuring
@@ -242,12 +308,17 @@ def _measure(
         arithmetic=arithmetic,
         precision=precision if result is None else result.precision,
         device=device.type,
-        train_loss=None if result is None else result.loss,
+        train_loss=None if result is None else _of_one(result.loss),
         structure=structure_of(network, dense),
         multiply_adds=num_multiplied,
         multiply_adds_nonzero=num_multiplied_nonzero,
         quantization=quantization,
     )
+
+
+def _of_one(loss: float | list[float]) -> float:
+    assert isinstance(loss, float)
+    return loss
 
 
 def _scope_of(pruning: Pruning | None) -> Scope:

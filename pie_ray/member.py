@@ -8,17 +8,31 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import Facts
+from .checkpoint import Checkpoint, Facts
 from .data import EvaluationImages
+from .errors import CompressionError, InputError, NonFiniteLossError, PieRayError, StorageError
 from .identity import MemberSpec
 from .making import OnEpoch, make_network, read_own_checkpoint, restore_network
+from .packing import make_together
 from .records import MemberRecord
-from .store import compressed_size, paths, prediction_batch, read_record, stored_top1, write_checkpoint, write_record
+from .saved_states import open_states
+from .store import (
+    compressed_size,
+    delete_training_state,
+    paths,
+    prediction_batch,
+    read_record,
+    stored_top1,
+    write_checkpoint,
+    write_record,
+)
 from .suites import keeps_logits
+from .teamwork import gather
 from .training import choose_device, make_route, predict
 from .workplace import Workplace
 
@@ -30,11 +44,65 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
     """
     device = choose_device()
     started = time.perf_counter()
-    network, facts, data, was_made = _obtain(spec, workplace, device, on_epoch)
-    earlier = read_record(workplace.storage, spec)
-    known_seconds = None if earlier is None else earlier.train_seconds
-    train_seconds = time.perf_counter() - started if was_made else known_seconds
+    network, facts, data, earlier_seconds = _obtain(spec, workplace, device, on_epoch)
+    if earlier_seconds is None:
+        earlier = read_record(workplace.storage, spec)
+        effort = _Effort() if earlier is None else _Effort(earlier.train_seconds, earlier.num_packed)
+    else:
+        effort = _Effort(earlier_seconds + time.perf_counter() - started, 1)
+    return _complete(spec, network, facts, data, effort, workplace, device)
 
+
+def run_members(specs: Sequence[MemberSpec], workplace: Workplace) -> dict[str, MemberRecord | PieRayError]:
+    """Bring a pack (see `packing.packs_of`) to completion: its members' records by member id, or why there is none.
+
+    Those without checkpoints are trained together where they can be, and else one after the other; each is stored,
+    evaluated and recorded as if it were alone. The bits of a member that is alone are those of `run_member`. An error
+    that another attempt would only repeat is the member's own and costs no other.
+
+    Raises StorageError, and what a sink raises; the same call goes on from there.
+    """
+    device = choose_device()
+    started = time.perf_counter()
+    made = make_together([spec for spec in specs if not _has_checkpoint(spec, workplace)], workplace, device)
+    written = {
+        spec.member_id: _write(spec, made[spec.member_id][1], workplace) for spec in specs if spec.member_id in made
+    }
+    effort = _Effort((time.perf_counter() - started) / max(len(made), 1), len(made))
+    results: dict[str, MemberRecord | PieRayError] = {}
+    for spec in specs:
+        try:
+            if spec.member_id in made:
+                network, checkpoint = made[spec.member_id]
+                data = written[spec.member_id]
+                results[spec.member_id] = _complete(spec, network, checkpoint.facts, data, effort, workplace, device)
+            else:
+                results[spec.member_id] = run_member(spec, workplace)
+        except StorageError:
+            raise
+        except (NonFiniteLossError, CompressionError, InputError) as error:
+            results[spec.member_id] = error
+    return results
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What a member took; nothing is known of one that went on from its checkpoint."""
+
+    train_seconds: float | None = None
+    num_packed: int | None = None
+
+
+def _complete(
+    spec: MemberSpec,
+    network: nn.Module,
+    facts: Facts,
+    data: bytes,
+    effort: _Effort,
+    workplace: Workplace,
+    device: torch.device,
+) -> MemberRecord:
+    """Evaluate and record a member whose checkpoint, `data`, is on storage."""
     started = time.perf_counter()
     forward = make_route(
         network.eval(),
@@ -62,7 +130,8 @@ def run_member(spec: MemberSpec, workplace: Workplace, *, on_epoch: OnEpoch = la
         multiply_adds_nonzero=facts.multiply_adds_nonzero,
         train_loss=facts.train_loss,
         top1=top1,
-        train_seconds=train_seconds,
+        train_seconds=effort.train_seconds,
+        num_packed=effort.num_packed,
         evaluate_seconds=time.perf_counter() - started,
         device=facts.device,
         precision=facts.precision,
@@ -137,17 +206,38 @@ def restrict(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
 
 def _obtain(
     spec: MemberSpec, workplace: Workplace, device: torch.device, on_epoch: OnEpoch
-) -> tuple[nn.Module, Facts, bytes, bool]:
+) -> tuple[nn.Module, Facts, bytes, float | None]:
     """The member's network, what is known of it and its checkpoint's bytes; from there where there is one.
 
-    Says last whether it was made now.
+    Where it was made now, says last for how many seconds earlier attempts had trained it.
     """
-    if workplace.storage.exists(paths.checkpoint(spec.variant_id, spec.seed)):
+    if _has_checkpoint(spec, workplace):
         checkpoint, data = read_own_checkpoint(spec, workplace.storage)
         skeleton = workplace.skeleton(spec.generator_seed)
         network = restore_network(skeleton, spec.variant.quantization, checkpoint, device)
-        return network, checkpoint.facts, data, False
-    network, checkpoint = make_network(spec, workplace, device, on_epoch)
+        _forget_state(spec, workplace)
+        return network, checkpoint.facts, data, None
+    with (
+        gather(spec, workplace, device) as team,
+        open_states(spec, workplace.recipe, workplace.storage, device, team) as states,
+    ):
+        network, checkpoint = make_network(spec, workplace, device, on_epoch, states, team)
+    return network, checkpoint.facts, _write(spec, checkpoint, workplace), states.earlier_seconds
+
+
+def _has_checkpoint(spec: MemberSpec, workplace: Workplace) -> bool:
+    return workplace.storage.exists(paths.checkpoint(spec.variant_id, spec.seed))
+
+
+def _write(spec: MemberSpec, checkpoint: Checkpoint, workplace: Workplace) -> bytes:
+    """The checkpoint's bytes, which are on storage then."""
     data = checkpoint.to_bytes()
     write_checkpoint(workplace.storage, spec.variant_id, spec.seed, data)
-    return network, checkpoint.facts, data, True
+    _forget_state(spec, workplace)
+    return data
+
+
+def _forget_state(spec: MemberSpec, workplace: Workplace) -> None:
+    """Of a member whose checkpoint is there: how it was trained up to there is needed no more."""
+    if spec.variant.trains and workplace.recipe.execution.save_minutes is not None:
+        delete_training_state(workplace.storage, spec.variant_id, spec.seed)

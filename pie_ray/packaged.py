@@ -19,7 +19,7 @@ import torch
 from . import __version__
 from .checkpoint import Checkpoint
 from .config import Config, Recipe
-from .data import ImageSet, Splits
+from .data import Splits, TrainingSet
 from .errors import StoreError
 from .identity import make_plan
 from .making import restore_network
@@ -84,7 +84,7 @@ class Network:
         return np.concatenate([logits.numpy() for _, logits in batches])
 
 
-def network_facts(images: ImageSet) -> NetworkFacts:
+def network_facts(images: TrainingSet) -> NetworkFacts:
     """Of the training images."""
     mean, std = images.channel_statistics
     return NetworkFacts(

@@ -71,6 +71,8 @@ class SweepProgress(Config):
     note: str = ""
     """What the sweep waits for, or why it ended."""
     num_members: int
+    num_members_at_most: int | None = None
+    """Of an adaptive population, what `num_members` may grow to; None of a fixed one, and where it is final."""
     num_done: int = 0
     num_running: int = 0
     num_failed: int = 0

@@ -63,7 +63,11 @@ class MemberRecord(Config):
     """Share of correct predictions by evaluation set; of attributes learned jointly, the mean over attributes of the
     share that is right when a logit above 0 predicts that an example has one."""
     train_seconds: float | None = None
-    """Seconds to train or derive; None where a later attempt went on from the checkpoint."""
+    """Seconds to train or derive, of members trained together each one's share; None where a later attempt went on from
+    the checkpoint."""
+    num_packed: int | None = None
+    """Members that were trained together as one network, this one included; None where train_seconds is, and in records
+    that are older than this figure."""
     evaluate_seconds: float = 0.0
     device: str = "cpu"
     precision: str = "float32"
@@ -105,3 +109,33 @@ class LatencyRecord(Config):
     measured_at: str
     seconds: float
     """That it took."""
+
+
+class VariantSize(Config):
+    """How many members a variant of an adaptive population has or is to have, and what was last found of it."""
+
+    variant_id: str
+    num_members: int
+    num_judged: int | None = None
+    """Members that the figures are of; None of the reference, and before the variant is judged."""
+    jaccard: float | None = None
+    """Similarity of the PIEs that two repetitions with as many members would find; None where it is not known."""
+    low: float | None = None
+    high: float | None = None
+    """Ends over all curves that fit."""
+    because: str | None = None
+    """Why it has no more members; None of one that grows, and of the reference, which has as many as the largest."""
+
+
+class PopulationRecord(Config):
+    """The sizes of an adaptive population, as its driver last decided; a sweep goes on from here."""
+
+    settings: dict[str, float | int | str]
+    """What the decisions follow; of other settings they are made anew."""
+    evaluation_set: str
+    """That the variants are judged on."""
+    num_rounds: int = 0
+    """Decisions so far."""
+    is_final: bool = False
+    variants: tuple[VariantSize, ...]
+    """In the plan's order, the reference first."""

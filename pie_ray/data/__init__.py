@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..config import TRAIN, Data, ImageFolderData
+from ..config import TRAIN, AbstractNamedSplits, Data, ImageFolderData
 from ..errors import DataError
 from .cache import cache_folder, cached_splits
 from .celeba import celeba_source
@@ -19,9 +19,10 @@ from .digits import digits_source
 from .evaluation_images import EvaluationImages, Pixels, as_they_are
 from .fashion_mnist import fashion_mnist_source
 from .image_folder import image_folder_source
-from .image_set import ChannelStatistics, ImageSet, Measured, Splits, channel_statistics
+from .image_set import ChannelStatistics, ImageSet, Measured, Splits, StreamedSet, TrainingSet, channel_statistics
 from .parquet import parquet_source
 from .published import Encoded, Published, PublishedSplit, Source
+from .streamed import StreamedImages, decode_kept, with_streamed_training
 from .suites import Suites, open_suites, suite_fingerprint
 from .torchvision_sets import torchvision_source
 
@@ -37,7 +38,10 @@ __all__ = [
     "PublishedSplit",
     "Source",
     "Splits",
+    "StreamedImages",
+    "StreamedSet",
     "Suites",
+    "TrainingSet",
     "as_they_are",
     "cache_folder",
     "channel_statistics",
@@ -85,7 +89,7 @@ def load_for_evaluation(config: Data, cache: str | None = None) -> Splits:
     """
     if not isinstance(config, ImageFolderData) or Path(config.path, TRAIN).expanduser().exists():
         return load_splits(config, cache)
-    lone = config.model_copy(update={"num_train": 1})
+    lone = config.model_copy(update={"num_train": 1, "streaming": False})
     return _load(lone, cache, lambda: image_folder_source(lone, train_name=config.test_split))
 
 
@@ -94,6 +98,11 @@ def _load(config: Data, cache: str | None, open_source: Callable[[], Source]) ->
         source = open_source()
         if not source.files:
             return decode_splits(source.read(), config)
-        return cached_splits(config, source.files, lambda: decode_splits(source.read(), config), cache)
+        scratch = cache_folder(cache)
+        if isinstance(config, AbstractNamedSplits) and config.streaming:
+            published = source.read()
+            kept = cached_splits(config, source.files, lambda: decode_kept(published, config, scratch), cache)
+            return with_streamed_training(kept, published, config)
+        return cached_splits(config, source.files, lambda: decode_splits(source.read(), config, scratch), cache)
     except OSError as error:
         raise DataError(f"data: {error}") from error

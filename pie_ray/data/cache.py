@@ -59,6 +59,9 @@ def cache_folder(cache: str | None) -> Path:
 def _entry_name(config: AbstractData, files: Sequence[Path]) -> str:
     """Reads like `parquet-0123456789abcdef`."""
     settings = config.model_dump(mode="json", exclude={"path", "download"})
+    if not settings.get("streaming"):
+        # As entries were named before there was the field.
+        settings.pop("streaming", None)
     stats = [(str(path.absolute()), path.stat()) for path in files]
     depends_on = {
         "format": FORMAT,

@@ -19,14 +19,14 @@ _DESCRIPTION = "splits.json"
 
 def write_entry(folder: Path, splits: Splits) -> None:
     """Write into an empty folder, and out of the system's buffers, so that a power cut leaves no hollow files."""
-    for split, image_set in splits.by_name.items():
+    for split, image_set in _in_memory(splits).items():
         for name, values in _arrays(image_set).items():
             with (folder / f"{split}-{name}.npy").open("wb") as file:
                 np.save(file, values, allow_pickle=False)
                 _flush(file)
     description: dict[str, Any] = {
         "class_names": splits.train.class_names,
-        **{split: _describe(image_set) for split, image_set in splits.by_name.items()},
+        **{split: _describe(image_set) for split, image_set in _in_memory(splits).items()},
     }
     with (folder / _DESCRIPTION).open("wb") as file:
         file.write(json.dumps(description).encode())
@@ -45,6 +45,11 @@ def read_entry(folder: Path) -> Splits:
         return _read_split(folder, split, description[split], class_names)
 
     return Splits(read(TRAIN), read(TEST), read(VALIDATION) if VALIDATION in description else None)
+
+
+def _in_memory(splits: Splits) -> dict[str, ImageSet]:
+    found = splits.by_name
+    return {name: images for name, images in found.items() if isinstance(images, ImageSet)}
 
 
 def _arrays(image_set: ImageSet) -> dict[str, npt.NDArray[np.generic]]:

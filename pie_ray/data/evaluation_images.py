@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from .image_set import ImageSet, Int64Array
+from .image_set import ImageSet, Int64Array, TrainingSet
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,8 +58,8 @@ class EvaluationImages:
         return self.labels.ndim == 2
 
 
-def as_they_are(name: str, images: ImageSet) -> EvaluationImages:
-    """An image set in memory as an evaluation set."""
+def as_they_are(name: str, images: TrainingSet) -> EvaluationImages:
+    """A study's split as an evaluation set."""
     return EvaluationImages(
         name=name,
         labels=images.labels,
@@ -67,10 +68,16 @@ def as_they_are(name: str, images: ImageSet) -> EvaluationImages:
         class_names=images.class_names,
         image_shape=(images.num_channels, images.image_size, images.image_size),
         fingerprint=images.fingerprint,
-        read=lambda start, stop: images.images[start:stop].numpy(),
+        read=partial(_read, images),
         groups=images.groups,
-        is_in_memory=True,
+        is_in_memory=isinstance(images, ImageSet),
     )
+
+
+def _read(images: TrainingSet, start: int, stop: int) -> Pixels:
+    if isinstance(images, ImageSet):
+        return images.images[start:stop].numpy()
+    return images.pixels.read(np.arange(start, stop)).numpy()
 
 
 def fingerprint_of(description: dict[str, Any]) -> str:

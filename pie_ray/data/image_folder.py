@@ -6,7 +6,7 @@ The table is the split's `metadata.csv`; its other columns of few values become 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,23 +80,47 @@ class _Split:
             labels = self.classes
         else:
             check_attributes(attributes, metadata.column_names, str(self.metadata_files[0]))
-            labels = read_attributes(metadata, attributes, self.locate)
+            labels = read_attributes(metadata, attributes, lambda row: f"{self.files[row]} (row {row})")
             groups = groups | attribute_groups(attributes, labels)
+        keys = tuple(path.relative_to(self.root).as_posix() for path in self.files)
+        files = _ImageFiles.of(self.root, keys)
         return PublishedSplit(
             place=str(self.folder),
             labels=labels,
             example_ids=np.arange(len(self.files)),
-            keys=tuple(path.relative_to(self.root).as_posix() for path in self.files),
-            images=self.images,
-            locate=self.locate,
+            keys=keys,
+            images=files.images,
+            locate=files.locate,
             groups=groups,
+            sizes=files.sizes,
         )
 
+
+@dataclass(frozen=True)
+class _ImageFiles:
+    """Files by row; a million of them travel to other processes as one array of text, `names` below `root`."""
+
+    root: str
+    names: Any
+
+    @classmethod
+    def of(cls, root: Path, names: Sequence[str]) -> _ImageFiles:
+        import pyarrow
+
+        return cls(str(root), pyarrow.array(names, pyarrow.large_string()))
+
     def images(self, rows: Int64Array) -> Iterator[Encoded]:
-        return (self.files[row] for row in rows)
+        return (self._path(row) for row in rows)
 
     def locate(self, row: int) -> str:
-        return f"{self.files[row]} (row {row})"
+        return f"{self._path(row)} (row {row})"
+
+    def sizes(self) -> Int64Array:
+        """Bytes of each file."""
+        return np.array([self._path(row).stat().st_size for row in range(len(self.names))], dtype=np.int64)
+
+    def _path(self, row: int) -> Path:
+        return Path(self.root, self.names[int(row)].as_py())
 
 
 def _read(splits: list[_Split], class_names: tuple[str, ...], attributes: tuple[str, ...]) -> Published:

@@ -6,8 +6,10 @@ Axes: examples, channels, height, width. Pixels stay uint8; whoever trains on th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +77,15 @@ class ImageSet:
         return self.labels.ndim == 2
 
     @property
+    def pixels(self) -> torch.Tensor:
+        """What training reads from: here the images."""
+        return self.images
+
+    def first(self, num_images: int) -> torch.Tensor:
+        """The first images, or all where there are fewer: uint8 [num_images, channels, height, width]."""
+        return self.images[:num_images]
+
+    @property
     def num_channels(self) -> int:
         return self.images.shape[1]
 
@@ -105,7 +116,87 @@ class ImageSet:
         """Mean and standard deviation [channels] of pixels scaled to [0, 1]; see `channel_statistics`."""
         if self.measured is not None:
             return self.measured.channel_mean, self.measured.channel_std
-        return _channel_statistics(self.images)
+        return statistics_of(self.images.split(_CHUNK))
+
+
+class StreamedPixels(Protocol):
+    """Images that stay in their files until a batch needs them; travels to other processes."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+
+    @property
+    def blocks(self) -> Int64Array | None:
+        """First images of what is read as a whole, and the number of images; None where any image is as near."""
+
+    def __len__(self) -> int: ...
+
+    def read(
+        self, rows: Int64Array, box_of: Callable[[int, int, int], tuple[float, float, float, float]] | None = None
+    ) -> torch.Tensor:
+        """uint8 [rows, channels, height, width]; see `StreamedImages`."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSet:
+    """Images to train on that are decoded when they are needed: all that an `ImageSet` tells, without its `images`.
+
+    `kept` are the first of them, decoded, with what was measured of all.
+    """
+
+    pixels: StreamedPixels = field(repr=False)
+    kept: ImageSet = field(repr=False)
+    labels: torch.Tensor = field(repr=False)
+    example_ids: Int64Array = field(repr=False)
+    keys: tuple[str, ...] = field(repr=False)
+    class_names: tuple[str, ...]
+    groups: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        assert self.kept.measured is not None and len(self.pixels) == len(self.labels)
+        _check_labels(self)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of outputs that a network has for these labels."""
+        return len(self.class_names)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether the labels are attributes learned jointly, any number of which an example may have."""
+        return self.labels.ndim == 2
+
+    @property
+    def num_channels(self) -> int:
+        return self.kept.num_channels
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels that images are made; they are square."""
+        return self.kept.image_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits; see `measure`."""
+        return self.kept.fingerprint
+
+    @property
+    def channel_statistics(self) -> ChannelStatistics:
+        """Mean and standard deviation [channels] of pixels scaled to [0, 1], of those images that were measured."""
+        return self.kept.channel_statistics
+
+    def first(self, num_images: int) -> torch.Tensor:
+        """The first images, or all where there are fewer: uint8 [num_images, channels, height, width]."""
+        if num_images <= len(self.kept):
+            return self.kept.first(num_images)
+        return self.pixels.read(np.arange(min(num_images, len(self))))
+
+
+TrainingSet = ImageSet | StreamedSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +206,7 @@ class Splits:
     Raises DataError where their classes or shapes differ.
     """
 
-    train: ImageSet
+    train: TrainingSet
     test: ImageSet
     validation: ImageSet | None = None
 
@@ -124,9 +215,9 @@ class Splits:
             _check_alike(self.train, name, other)
 
     @property
-    def by_name(self) -> dict[str, ImageSet]:
+    def by_name(self) -> dict[str, TrainingSet]:
         """The splits that there are."""
-        splits = {TRAIN: self.train, TEST: self.test, VALIDATION: self.validation}
+        splits: dict[str, TrainingSet | None] = {TRAIN: self.train, TEST: self.test, VALIDATION: self.validation}
         return {name: images for name, images in splits.items() if images is not None}
 
     @property
@@ -136,7 +227,7 @@ class Splits:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def channel_statistics(images: ImageSet) -> ChannelStatistics:
+def channel_statistics(images: TrainingSet) -> ChannelStatistics:
     """Mean and standard deviation [channels] of pixels scaled to [0, 1], to normalise with.
 
     A constant channel's deviation is given as 1, so that dividing by it is safe.
@@ -144,18 +235,21 @@ def channel_statistics(images: ImageSet) -> ChannelStatistics:
     return images.channel_statistics
 
 
-def _channel_statistics(images: torch.Tensor) -> ChannelStatistics:
-    """From one histogram a channel: exact, and no float copy of the images."""
-    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
-    for chunk in images.split(_CHUNK):
-        for channel, pixels in enumerate(chunk.unbind(1)):
-            counts[channel] += np.bincount(pixels.reshape(-1).numpy(), minlength=256)
+def statistics_of(chunks: Iterable[torch.Tensor]) -> ChannelStatistics:
+    """Of images that come in chunks. From one histogram a channel: exact, and no float copy of the images."""
+    counts = sum(_histograms(chunk) for chunk in chunks)
+    assert isinstance(counts, np.ndarray), "there are no images"
     values = np.arange(256) / 255
     weights = counts / counts.sum(axis=1, keepdims=True)
     means = weights @ values
     deviations = np.sqrt((weights * (values - means[:, None]) ** 2).sum(axis=1))
     constant = (counts > 0).sum(axis=1) == 1
     return tuple(means.tolist()), tuple(np.where(constant, 1.0, deviations).tolist())
+
+
+def _histograms(images: torch.Tensor) -> Int64Array:
+    """How often each value occurs, by channel: [channels, 256]."""
+    return np.stack([np.bincount(pixels.reshape(-1).numpy(), minlength=256) for pixels in images.unbind(1)])
 
 
 def _check_images(images: torch.Tensor) -> None:
@@ -181,19 +275,19 @@ def _check_lengths(image_set: ImageSet) -> None:
         raise DataError(f"an image set's parts must be of one length, found {found}")
 
 
-def _check_alike(train: ImageSet, name: str, other: ImageSet) -> None:
+def _check_alike(train: TrainingSet, name: str, other: TrainingSet) -> None:
     if train.is_multilabel != other.is_multilabel:
         raise DataError(f"{TRAIN} and {name} differ in kind: one has a label an example, the other attributes")
     if train.class_names != other.class_names:
         raise DataError(f"{TRAIN} and {name} differ in classes: {train.class_names} and {other.class_names}")
-    if train.images.shape[1:] != other.images.shape[1:]:
+    if train.first(1).shape[1:] != other.first(1).shape[1:]:
         raise DataError(
-            f"{TRAIN} images are {_shape_text(train.images)}, {name} images {_shape_text(other.images)}: "
+            f"{TRAIN} images are {_shape_text(train.first(1))}, {name} images {_shape_text(other.first(1))}: "
             "set data.image_size to resize all"
         )
 
 
-def _check_labels(image_set: ImageSet) -> None:
+def _check_labels(image_set: TrainingSet) -> None:
     if image_set.is_multilabel:
         _check_attributes(image_set)
     else:
@@ -202,7 +296,7 @@ def _check_labels(image_set: ImageSet) -> None:
         raise DataError(f"example_ids must be int64, found {image_set.example_ids.dtype}")
 
 
-def _check_attributes(image_set: ImageSet) -> None:
+def _check_attributes(image_set: TrainingSet) -> None:
     found = image_set.labels
     if found.dtype != torch.bool or found.shape[1] != image_set.num_classes or image_set.num_classes == 0:
         raise DataError(
@@ -211,7 +305,7 @@ def _check_attributes(image_set: ImageSet) -> None:
         )
 
 
-def _check_classes(image_set: ImageSet) -> None:
+def _check_classes(image_set: TrainingSet) -> None:
     labels = image_set.labels
     if labels.dtype != torch.int64 or labels.ndim != 1:
         raise DataError(

@@ -6,9 +6,10 @@ of two values that are learned jointly. Other columns of few distinct values des
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,15 @@ def _read(paths: dict[str, list[Path]], config: ParquetData) -> Published:
 
 @dataclass(frozen=True)
 class _Shards:
-    """The files of one split, their rows numbered through; `first_rows` [paths + 1] ends with the number of rows."""
+    """The files of one split, their rows numbered through; `first_rows` [paths + 1] ends with the number of rows.
+
+    `blocks` [row groups + 1] are the first rows of all row groups, and the number of rows.
+    """
 
     split: str
     paths: list[Path]
     first_rows: Int64Array
+    blocks: Int64Array
     schema: Any
     image_column: str
     label_column: str
@@ -80,6 +85,8 @@ class _Shards:
             images=self.images,
             locate=self.locate,
             groups=groups,
+            blocks=self.blocks,
+            sizes=self.sizes,
         )
 
     def locate(self, row: int) -> str:
@@ -88,14 +95,24 @@ class _Shards:
 
     def images(self, rows: Int64Array) -> Iterator[bytes]:
         """The encoded images of increasing `rows`; row groups that hold none of them are not read."""
-        wanted = set(rows.tolist())
-        for path, first_row in zip(self.paths, self.first_rows.tolist(), strict=False):
-            for row, content in _images_of(path, self._bytes_column, first_row, rows):
-                if row not in wanted:
-                    continue
+        ends = np.searchsorted(rows, self.first_rows)
+        for shard, (start, stop) in enumerate(pairwise(ends.tolist())):
+            if start == stop:
+                continue
+            first_row = int(self.first_rows[shard])
+            for row, content in _images_of(self.paths[shard], self._bytes_column, first_row, rows[start:stop]):
                 if content is None:
                     raise DataError(f"{self.locate(row)}: the image is null")
                 yield content
+
+    def sizes(self) -> Int64Array:
+        """Bytes of the image column, by row group."""
+        found = []
+        for path in self.paths:
+            with open_parquet(path) as file:
+                groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+            found += [_bytes_of(group, self._bytes_column) for group in groups]
+        return np.array(found, dtype=np.int64)
 
     def read_described(self) -> Any:
         """Table of the columns that may become groups."""
@@ -127,31 +144,49 @@ class _Shards:
 
 
 def _open_shards(split: str, paths: list[Path], config: ParquetData) -> _Shards:
-    num_rows, schemas = [], []
+    num_rows, rows_of_groups, schemas = [], [], []
     for path in paths:
         with open_parquet(path) as file:
             num_rows.append(file.metadata.num_rows)
+            rows_of_groups += [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
             schemas.append(file.schema_arrow)
         image_column = find_image_column(schemas[-1], path, config)
         if config.attributes:
             check_attributes(config.attributes, schemas[-1].names, str(path))
         else:
             check_label_column(schemas[-1], path, config.label_column)
-    first_rows = np.cumsum([0, *num_rows])
-    return _Shards(split, paths, first_rows, schemas[0], image_column, config.label_column, config.attributes)
+    first_rows, blocks = np.cumsum([0, *num_rows]), np.cumsum([0, *rows_of_groups])
+    return _Shards(split, paths, first_rows, blocks, schemas[0], image_column, config.label_column, config.attributes)
+
+
+def _bytes_of(row_group: Any, name: str) -> int:
+    columns = [row_group.column(index) for index in range(row_group.num_columns)]
+    return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == name)
 
 
 def _images_of(path: Path, column: str, first_row: int, rows: Int64Array) -> Iterator[tuple[int, bytes | None]]:
-    """Row numbers and contents of the row groups that hold any of `rows`; `first_row` is the number of the first."""
+    """Increasing `rows` of one file and their contents; `first_row` is the number of the file's first."""
     with open_parquet(path) as file:
         for index in range(file.num_row_groups):
             end = first_row + file.metadata.row_group(index).num_rows
-            if np.searchsorted(rows, first_row) < np.searchsorted(rows, end):
+            here = rows[np.searchsorted(rows, first_row) : np.searchsorted(rows, end)]
+            if len(here):
                 threads = torch.get_num_threads() > 1
                 batches = file.iter_batches(_NUM_READ_AHEAD, row_groups=[index], columns=[column], use_threads=threads)
-                contents = (content for batch in batches for content in _contents(batch.column(0)))
-                yield from enumerate(contents, start=first_row)
+                yield from _pick((batch.column(0) for batch in batches), first_row, here)
             first_row = end
+
+
+def _pick(columns: Iterable[Any], first_row: int, rows: Int64Array) -> Iterator[tuple[int, bytes | None]]:
+    """Increasing `rows` and their contents, from consecutive columns that begin with `first_row`."""
+    for column in columns:
+        end = first_row + len(column)
+        here = rows[np.searchsorted(rows, first_row) : np.searchsorted(rows, end)]
+        if len(here):
+            yield from zip(here.tolist(), _contents(column.take(here - first_row)), strict=True)
+        first_row = end
+        if end > rows[-1]:
+            return
 
 
 def _contents(column: Any) -> list[bytes | None]:

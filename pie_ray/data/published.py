@@ -36,6 +36,11 @@ class PublishedSplit:
     images: Callable[[Int64Array], Iterator[Encoded]]
     locate: Callable[[int], str]
     groups: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    blocks: Int64Array | None = None
+    """First rows of what is read as a whole, and the number of rows at the end; None where any image is as near."""
+    sizes: Callable[[], Int64Array] | None = None
+    """Bytes of each image, or of each block of images, without reading them; None where the source cannot be streamed,
+    which also needs `images` and `locate` that travel to other processes."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,14 +16,17 @@ from .map_similarities import (
     read_map_similarities,
     write_map_similarities,
 )
-from .members import Completeness, completeness, read_record, read_records, write_record
+from .members import Completeness, complete_record, completeness, read_record, read_records, write_record
+from .population_file import read_population, write_population
 from .prediction_file import write_predictions
 from .progress_file import read_progress, write_progress
 from .reader import Population, PredictionStore
 from .sinks import MemorySink, ParquetSink, Sink, SuiteSink
+from .sizes import predictions_size
 from .storage import Storage
 from .stored_suites import stored_top1
 from .tables import frame_bytes, read_file_metadata, read_table, write_table, write_table_file
+from .training_states import delete_training_state, read_training_state, write_training_state
 from .writer import PredictionCollector, prediction_batch
 
 __all__ = [
@@ -42,8 +45,10 @@ __all__ = [
     "Storage",
     "SuiteSink",
     "claim",
+    "complete_record",
     "completeness",
     "compressed_size",
+    "delete_training_state",
     "find_driver",
     "frame_bytes",
     "has_image_part",
@@ -53,6 +58,7 @@ __all__ = [
     "map_pairs",
     "paths",
     "prediction_batch",
+    "predictions_size",
     "read_checkpoint",
     "read_checkpoint_metadata",
     "read_examples",
@@ -61,10 +67,12 @@ __all__ = [
     "read_latency",
     "read_manifest",
     "read_map_similarities",
+    "read_population",
     "read_progress",
     "read_record",
     "read_records",
     "read_table",
+    "read_training_state",
     "remove_leftovers",
     "schema",
     "stored_top1",
@@ -73,9 +81,11 @@ __all__ = [
     "write_image_part",
     "write_latency",
     "write_map_similarities",
+    "write_population",
     "write_predictions",
     "write_progress",
     "write_record",
     "write_table",
     "write_table_file",
+    "write_training_state",
 ]

@@ -50,6 +50,20 @@ def read_record(storage: Storage, spec: MemberSpec) -> MemberRecord | None:
     return record
 
 
+def complete_record(storage: Storage, spec: MemberSpec, suites: Iterable[str]) -> MemberRecord | None:
+    """The record of a member that needs no more work, None of any other; StoreError as of `read_record`.
+
+    One request where there is no record; `completeness` is for many members.
+    """
+    record = read_record(storage, spec)
+    if record is None:
+        return None
+    needed = [paths.predictions(suite, spec.variant_id, spec.seed) for suite in suites]
+    if record.checkpoint_bytes:
+        needed.append(paths.checkpoint(spec.variant_id, spec.seed))
+    return record if all(map(storage.exists, needed)) else None
+
+
 def read_records(storage: Storage) -> list[MemberRecord]:
     """Every record of the storage, by variant id and seed; StoreError where one is damaged."""
     records = _read(storage, storage.list_files(paths.MEMBERS))

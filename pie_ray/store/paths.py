@@ -4,10 +4,12 @@
     recipe.yaml  manifest.json
     examples/<evaluation set>.parquet
     checkpoints/<variant_id>/<seed>.safetensors
+    training/<variant_id>/<seed>.state                    a member in the middle of its training, while that lasts
     predictions/<suite>/<variant_id>/<seed>.parquet
     members/<variant_id>/<seed>.json                      a MemberRecord, written last
     attributions/<variant_id>/<seed>.parquet              how alike maps are to the reference member's
     latency.json                                          a LatencyRecord: one measurement of all variants
+    population.json                                       a PopulationRecord: sizes of an adaptive population
     progress.json                                         a SweepProgress, rewritten by the driver
     drivers/<id>.json                                     who drives the sweep, while it runs (see `lease`)
     analysis/<table>.parquet  analysis/figures/<name>.png
@@ -27,11 +29,13 @@ RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
 LATENCY = "latency.json"
+POPULATION = "population.json"
 REPORT = "report/index.html"
 PREDICTIONS = "predictions.parquet"
 """Of an audit: of all its networks on all sets, as `analyze --predictions` reads them."""
 
 CHECKPOINTS = "checkpoints"
+TRAINING = "training"
 MEMBERS = "members"
 DRIVERS = "drivers"
 EXAMPLES = "examples"
@@ -47,6 +51,10 @@ def examples(evaluation_set: str) -> str:
 
 def checkpoint(variant_id: str, seed: int) -> str:
     return f"{CHECKPOINTS}/{variant_id}/{seed}.safetensors"
+
+
+def training_state(variant_id: str, seed: int) -> str:
+    return f"{TRAINING}/{variant_id}/{seed}.state"
 
 
 def suite_predictions(suite: str) -> str:

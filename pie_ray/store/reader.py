@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import StoreError
@@ -99,7 +100,7 @@ class PredictionStore:
         sets, seeds, columns = tuple(evaluation_sets), tuple(seeds), tuple(columns)
         assert set(columns) <= {*schema.PREDICTIONS.names, schema.LOGITS}, columns
         read = _MemberReader(self.storage, suite, variant_id, member_ids or {})
-        with ThreadPoolExecutor(self.storage.num_threads) as pool:
+        with ThreadPoolExecutor(_num_threads(self.storage)) as pool:
             parts = pool.map(lambda seed: read(seed, sets, columns), seeds)
             found = {seed: part for seed, part in zip(seeds, parts, strict=True) if part is not None}
         identities = _identities(read, list(found.values()), sets)
@@ -120,6 +121,15 @@ class PredictionStore:
         """Names of a member's columns. Raises FileNotFoundError where it has no predictions, StoreError for damage."""
         path = paths.predictions(suite, variant_id, seed)
         return frozenset(read_parquet(self.storage, path, lambda file: file.schema_arrow.names))
+
+
+def _num_threads(storage: Storage) -> int:
+    """No more than Arrow would take for files of this machine, which are decoded more than waited for.
+
+    That is the number of processors, or `OMP_NUM_THREADS`, which Ray sets to those of a task: analyses beside each
+    other do not get into each other's way.
+    """
+    return min(storage.num_threads, pa.cpu_count()) if storage.is_local else storage.num_threads
 
 
 _IDENTITY = (schema.EXAMPLE_ID, schema.LABEL)

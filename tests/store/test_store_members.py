@@ -7,7 +7,7 @@ import pytest
 from pie_ray.errors import StoreError
 from pie_ray.identity import MemberSpec
 from pie_ray.records import MemberRecord
-from pie_ray.store import Storage, completeness, paths, read_records, write_record
+from pie_ray.store import Storage, complete_record, completeness, paths, read_records, write_record
 
 
 def make_record(spec: MemberSpec, **changes: Any) -> MemberRecord:
@@ -118,3 +118,25 @@ def test_a_damaged_record_is_one_message(storage, make_sweep):
     for read in (read_records, lambda storage: completeness(storage, make_sweep(), ["clean"])):
         with pytest.raises(StoreError, match=r"members/dense/1\.json in .* cannot be read: Invalid JSON.*; delete it"):
             read(storage)
+
+
+@pytest.mark.parametrize("absent", ["nothing", "member", "checkpoint", "predictions"])
+def test_one_member_is_asked_about_as_all_are(storage, make_sweep, absent):
+    spec = make_sweep().members[1]
+    finish(storage, spec)
+    files = {
+        "member": paths.member(spec.variant_id, spec.seed),
+        "checkpoint": paths.checkpoint(spec.variant_id, spec.seed),
+        "predictions": paths.predictions("clean", spec.variant_id, spec.seed),
+    }
+    if absent != "nothing":
+        storage.delete(files[absent])
+    assert complete_record(storage, spec, ["clean"]) == (make_record(spec) if absent == "nothing" else None)
+    assert complete_record(storage, spec, ["clean", "fog"]) is None
+
+
+def test_a_member_that_stores_no_checkpoint_is_complete_without(storage, make_sweep):
+    spec = make_sweep().members[1]
+    finish(storage, spec, checkpoint_bytes=0)
+    storage.delete(paths.checkpoint(spec.variant_id, spec.seed))
+    assert complete_record(storage, spec, ["clean"]) == make_record(spec, checkpoint_bytes=0)

@@ -15,6 +15,7 @@ def test_names_that_people_and_tools_rely_on():
         paths.figure("pies"),
         paths.REPORT,
         paths.driver("a1"),
+        paths.training_state("magnitude-0.90", 7),
     ] == [
         "recipe.yaml",
         "manifest.json",
@@ -26,4 +27,5 @@ def test_names_that_people_and_tools_rely_on():
         "analysis/figures/pies.png",
         "report/index.html",
         "drivers/a1.json",
+        "training/magnitude-0.90/7.state",
     ]
