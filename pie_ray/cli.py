@@ -16,6 +16,7 @@ from .commands.gate import add_gate_command
 from .commands.jobs import add_job_commands
 from .commands.making import add_making_commands
 from .commands.pies import add_pies_commands
+from .commands.plan import add_plan_command
 from .commands.status import add_status_command
 from .commands.ui import add_ui_command
 from .errors import InputError, PieRayError
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluate_command(commands)
     add_attribute_command(commands)
     add_analysis_commands(commands)
+    add_plan_command(commands)
     add_cost_command(commands)
     add_gate_command(commands)
     add_pies_commands(commands)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from .analysis import CORRUPTION, Analysis, Results, kind_of, open_results
 from .config import MlflowTracking, Recipe, Suite
-from .console import ConsoleObserver, images_progress, print_plan
+from .console import ConsoleObserver, images_progress, population_table, print_plan
 from .data import Splits, load_splits, open_suites
 from .errors import DataError, StorageError, SweepError
 from .identity import MemberSpec, Plan
@@ -25,10 +25,14 @@ from .progress import Observers, clock
 from .recipe import dump_recipe, with_suites
 from .records import LatencyRecord
 from .reporting import write_report
+from .rounds import next_round, reopen_results, run_rounds
 from .store import Storage, find_driver, hold_lease, paths, remove_leftovers, write_latency
 from .study import Study, begin, design, is_begun
 from .tracked import best_networks, default_store, logged_metrics, sweep_info, table_artifacts
 from .tracking import Status, Tracker, TrackingOutcome, make_tracker
+
+if TYPE_CHECKING:
+    from .cluster.sweep import SweepOutcome
 
 SECONDS_FOR_THE_END = 10.0
 """A sweep that ends waits no longer for its storage to say how it ended."""
@@ -41,7 +45,7 @@ def sweep(recipe: Recipe, console: Console, *, address: str | None = None, verbo
     KeyboardInterrupt where the sweep was stopped.
     """
     study = design(recipe)
-    if is_begun(study) and not open_results(study.storage).missing:
+    if is_begun(study) and open_results(study.storage).is_complete:
         _complete(study, console, address, verbose)
     else:
         with hold_lease(study.storage, lambda text: console.print(escape(text), soft_wrap=True)) as driver:
@@ -86,22 +90,46 @@ def _complete(
     tracker = start_tracker(results)
     for record in results.records:
         tracker.log_member(record)
+    if trains and not results.missing_members:
+        results = next_round(results, console)
     plan = results.plan if trains else _trained(results, console)
     missing = [spec for spec in plan.members if spec.member_id not in results.found.records]
-    keeper = ProgressKeeper(results.plan, results.found.records, driver=driver)
+    keeper = ProgressKeeper(
+        results.plan, results.found.records, num_members_at_most=results.num_members_at_most, driver=driver
+    )
     if not missing:
         settle_progress(study.storage, keeper)
         console.print(f"All {len(plan.members)} members are complete: nothing to {'train' if trains else 'predict'}.")
+        _print_sizes(results, console)
         _finish_tracking(tracker, results, console)
         return
     try:
         with ProgressPublisher(keeper, study.storage, tracker):
-            _sweep_missing(study, plan, missing, console, tracker, keeper, address, verbose)
+            _sweep_missing(
+                study,
+                results,
+                plan,
+                missing,
+                console,
+                tracker,
+                keeper,
+                address,
+                verbose,
+                grows=trains and results.sizes is not None,
+            )
     finally:
         # Where the storage failed the sweep, what is known of it must do.
         with suppress(StorageError):
             results = open_results(study.storage.with_patience(SECONDS_FOR_THE_END))
+        _print_sizes(results, console)
         _finish_tracking(tracker, results, console)
+
+
+def _print_sizes(results: Results, console: Console) -> None:
+    """How many members each variant of an adaptive population has, and why no more."""
+    if results.sizes is not None:
+        console.print()
+        console.print(population_table(results.sizes))
 
 
 def _trained(results: Results, console: Console) -> Plan:
@@ -115,14 +143,9 @@ def _trained(results: Results, console: Console) -> Plan:
     return replace(results.plan, members=trained)
 
 
-def reopen_results(storage: Storage, recipe: Recipe) -> Results:
-    """The results of a recipe that is at hand: the one that lies with them has no credentials in its addresses."""
-    results = open_results(storage)
-    return replace(results, recipe=results.recipe.model_copy(update={"execution": recipe.execution}))
-
-
 def _sweep_missing(
     study: Study,
+    results: Results,
     plan: Plan,
     missing: Sequence[MemberSpec],
     console: Console,
@@ -130,18 +153,32 @@ def _sweep_missing(
     keeper: ProgressKeeper,
     address: str | None,
     verbose: bool,
+    *,
+    grows: bool,
 ) -> None:
-    """Complete `missing` of the members in `plan`, which may be a part of the study's."""
+    """Complete `missing` of the members in `plan`, which may be a part of the study's.
+
+    With `grows` they are all that `results` lacks, and an adaptive population goes on from them.
+    """
     from .cluster.local import ray_session
 
     with ray_session(address, verbose=verbose) as is_private:
         from .cluster.capacity import check_fits
         from .cluster.sweep import run_sweep
 
-        check_fits(study.recipe.execution, is_private=is_private)
+        num_processes = study.recipe.training.num_processes
+        check_fits(study.recipe.execution, is_private=is_private, num_processes=num_processes)
         _prepare_images(study, console, keeper)
         with ConsoleObserver(console, keeper, on_done=tracker.log_member) as observer:
-            outcome = run_sweep(study.recipe, plan, study.storage, missing, Observers(keeper, observer))
+            observers = Observers(keeper, observer)
+
+            def run(plan: Plan, missing: Sequence[MemberSpec]) -> SweepOutcome:
+                return run_sweep(study.recipe, plan, study.storage, missing, observers)
+
+            if grows:
+                plan, outcome = run_rounds(run, results, console, keeper.grown)
+            else:
+                outcome = run(plan, missing)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.failed or outcome.unreachable:
@@ -293,7 +330,7 @@ def _finish_tracking(
 ) -> TrackingOutcome:
     """`is_driven`: the sweep goes on in another process, whose log this one only adds to."""
     num_done, num_members = len(results.found.records), len(results.plan.members)
-    status: Status = "incomplete" if results.missing else "complete"
+    status: Status = "complete" if results.is_complete else "incomplete"
     outcome = tracker.finish("running" if is_driven else status, f"{num_done} of {num_members} members")
     if not outcome.ok:
         console.print(f"[yellow]{escape(outcome.message)}")

@@ -143,7 +143,7 @@ def _manifest(recipe: Recipe, plan: Plan, splits: Splits, suites: Suites) -> Man
         num_classes=splits.test.num_classes,
         class_names=splits.test.class_names,
         num_train=len(splits.train),
-        image_shape=tuple(splits.train.images.shape[1:]),
+        image_shape=(splits.train.num_channels, splits.train.image_size, splits.train.image_size),
         is_multilabel=splits.test.is_multilabel,
         suites={suite: {images.name: len(images) for images in sets} for suite, sets in suites.items()},
         suite_fingerprints={name: suite_fingerprint(suites[name]) for name in recipe.evaluation.suites},

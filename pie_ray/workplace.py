@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from torch import nn
 
 from .config import Recipe
 from .data import Splits, Suites, open_suites
+from .identity import MemberSpec
 from .models import build_network
 from .prepared import PreparedImages
 from .store import Sink, Storage
+
+
+class Helpers(Protocol):
+    """Starts the processes that help this one to train a member, numbered from 1."""
+
+    host: str
+    """How they reach this process's machine."""
+
+    def start(self, spec: MemberSpec, port: int) -> None:
+        """Have each call `teamwork.help_to_make`."""
+
+    def ended(self) -> list[int]:
+        """The numbers of those that are not there any more."""
+
+    def stop(self) -> None:
+        """End them all; nothing is lost with them."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +40,8 @@ class Workplace:
     splits: Splits
     storage: Storage
     sink: Sink
+    helpers: Helpers | None = None
+    """None starts them on this machine."""
 
     @cached_property
     def suites(self) -> Suites:

@@ -1,4 +1,4 @@
-"""The commands about predictions that are there: analyze, report, track, plan."""
+"""The commands about predictions that are there: analyze, report, track."""
 
 from __future__ import annotations
 
@@ -26,17 +26,6 @@ def add_analysis_commands(commands: Any) -> None:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("results", help=RESULTS)
         command.set_defaults(command=function)
-    text = "how many members a variant's PIEs need: measured where there are enough, else extrapolated"
-    command = commands.add_parser("plan", help=text, description=text)
-    command.add_argument("results", help=f"{RESULTS}, that was analysed")
-    command.add_argument(
-        "--target-jaccard",
-        type=float,
-        default=0.9,
-        metavar="J",
-        help="how alike the PIEs of two repetitions should be: shared PIEs / all PIEs of either (default 0.9)",
-    )
-    command.set_defaults(command=_plan)
 
 
 def _add_analyze(commands: Any) -> None:
@@ -196,16 +185,3 @@ def _track(options: argparse.Namespace, console: Console) -> None:
     if not outcome.ok:
         raise PieRayError("the log is still incomplete")
     console.print(outcome.message, soft_wrap=True)
-
-
-def _plan(options: argparse.Namespace, console: Console) -> None:
-    from ..analysis import load_tables, plan_members
-    from ..console import members_table
-    from ..store import Storage
-
-    if not 0 < options.target_jaccard < 1:
-        raise InputError(f"--target-jaccard: found {options.target_jaccard:g}; accepted is a number above 0, below 1")
-    needed = plan_members(load_tables(Storage(options.results)), options.target_jaccard)
-    if needed.empty:
-        raise InputError(f"{options.results}: found fewer than four members a variant; accepted are four or more")
-    console.print(members_table(needed, options.target_jaccard))

@@ -62,6 +62,8 @@ def _named_facts(status: SweepStatus, now: datetime) -> Iterator[tuple[str, str]
         yield "driver", escape(driver)
     yield "began", _time(progress.started_at)
     yield "members", f"{progress.num_done:,} of {progress.num_members:,} complete{_others(progress, is_running)}"
+    if progress.num_members_at_most is not None:
+        yield "adaptive", f"this round; unstable variants get more, {progress.num_members_at_most:,} in all at most"
     if pace := _pace(progress):
         yield "pace", pace
     if progress.images is not None:

@@ -65,6 +65,9 @@ class ConsoleObserver:
         self.progress.stop()
 
     def planned(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
+        if self.bars:
+            self._grow(plan, missing)
+            return
         num_missing = Counter(spec.variant_id for spec in missing)
         self.num_total, self.num_done = len(plan.members), len(plan.members) - len(missing)
         if self.num_done:
@@ -82,6 +85,15 @@ class ConsoleObserver:
             "all members".ljust(width), total=self.num_total, completed=self.num_done, note="starting workers"
         )
         self.progress.start()
+
+    def _grow(self, plan: Plan, missing: Sequence[MemberSpec]) -> None:
+        """A further round of an adaptive population: the bars that are there get longer."""
+        told = self.keeper.progress
+        self.num_total, self.num_done = told.num_members, told.num_done
+        for variant_id, variant in told.variants.items():
+            self.progress.update(self.bars[variant_id], total=variant.num_members, completed=variant.num_done)
+        self.progress.update(self.bars["all"], total=self.num_total, completed=self.num_done, note="")
+        self.console.print(f"{self.num_done} of {self.num_total} members are complete; {len(missing)} to do.")
 
     def started(self, spec: MemberSpec) -> None:
         if self.keeper.progress.seconds_left is None:

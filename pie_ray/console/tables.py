@@ -20,7 +20,7 @@ from ..report.words import file_size, milliseconds, plural, quantity
 from ..variants import REFERENCE_ID
 
 if TYPE_CHECKING:
-    pass
+    from ..records import PopulationRecord, VariantSize
 
 
 def summary_table(summary: pd.DataFrame, evaluation_set: str) -> Table:
@@ -211,8 +211,13 @@ def _natural_cells(row: Mapping[str, Any]) -> list[str]:
 
 def _variant_table(title: str, headers: Sequence[str]) -> Table:
     """With a column of variants, and one of figures for each of the headers."""
+    return figures_table(title, "variant", headers)
+
+
+def figures_table(title: str, what: str, headers: Sequence[str]) -> Table:
+    """With a column of names, which is called `what`, and one of figures for each of the headers."""
     table = _table(title)
-    table.add_column("variant", overflow="fold")
+    table.add_column(what, overflow="fold")
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     return table
@@ -254,6 +259,35 @@ def members_table(needed: pd.DataFrame, target: float) -> Table:
     )
     table.caption_justify = "left"
     return table
+
+
+def population_table(record: PopulationRecord) -> Table:
+    """The sizes of an adaptive population, and why no variant has more members."""
+    table = _variant_table("Members a variant", ("members", "Jaccard", "interval", "stopped because", "with"))
+    reference, *others = record.variants
+    table.add_row(reference.variant_id, f"{reference.num_members:,}", "", "", "as the largest", "")
+    for size in others:
+        jaccard, interval = ("–", "") if size.jaccard is None else (_plain(size.jaccard, 2), _ends_text(size))
+        judged = "" if size.num_judged is None else f"{size.num_judged:,}"
+        table.add_row(
+            escape(size.variant_id), f"{size.num_members:,}", jaccard, interval, size.because or "it has not", judged
+        )
+    table.caption = (
+        "Jaccard: PIEs that two repetitions share / all of either, expected;\n"
+        "interval: by every curve that fits; with: members when it was judged last"
+    )
+    return table
+
+
+def interval_text(size: VariantSize) -> str:
+    """`0.86, 0.81 to 0.90`; of a variant whose similarity is known."""
+    assert size.jaccard is not None
+    ends = _ends_text(size)
+    return f"{size.jaccard:.2f}, {ends}" if ends else f"{size.jaccard:.2f}"
+
+
+def _ends_text(size: VariantSize) -> str:
+    return "" if size.low is None or size.high is None else f"{size.low:.2f} to {size.high:.2f}"
 
 
 def _needed(row: dict[Hashable, Any]) -> tuple[str, str, str]:
