@@ -1,7 +1,7 @@
 """Analyse a results folder as a Ray job: `ray job submit --working-dir . -- python jobs/analyze.py RESULTS`.
 
-Computes the PIEs, class impact and reduced-set evaluation, a task a variant, wherever the cluster has room, then
-draws the figures and writes the report; all of it is logged.
+Computes the PIEs, class impact and reduced-set evaluation, a task a variant, and robustness, a task some corrupted
+sets, wherever the cluster has room, then draws the figures and writes the report; all of it is logged.
 """
 
 import sys

@@ -469,20 +469,39 @@ def test_the_tables_are_stored_and_repeatable_wherever_they_are_made(study, monk
     )
 
 
-def test_sets_are_read_together_and_files_seldom_opened(study, monkeypatch):
+def found_in(results):
+    """The tables before all variants are put together, task by task."""
+    tasks = robustness_module.robustness_tasks(results)
+    findings = [finding for task in tasks for finding in robustness_module.analyze_robustness(task)]
+    parts = [robustness_module.summarise(task) for task in robustness_module.summary_tasks(results, findings)]
+    return {name: pd.concat([part[name] for part in parts]) for name in TABLES}
+
+
+@pytest.mark.parametrize(("predictions_at_once", "num_tasks"), [(1 << 24, 1), (2 * 100 * NUM_MEMBERS, 2), (1, 5)])
+def test_a_task_reads_all_variants_and_opens_their_files_once(study, monkeypatch, predictions_at_once, num_tasks):
     results = complete(study, random_predictions(study))
+    assert results.num_predictions("corruption/fog/1") == 100 * NUM_MEMBERS * len(VARIANTS)
+    monkeypatch.setattr(robustness_module, "PREDICTIONS_AT_ONCE", predictions_at_once)
+    tasks = robustness_module.robustness_tasks(results)
+    assert len(tasks) == num_tasks
+    assert [name for task in tasks for name in task.evaluation_sets] == [*CORRUPTED, NATURAL]
     opened = []
     read_file = Storage.read_file
     monkeypatch.setattr(
         Storage, "read_file", lambda self, path, read: opened.append(path) or read_file(self, path, read)
     )
-    robustness_module.analyze_robustness(robustness_module.RobustnessTask(results, results.variants[1]))
-    by_path = pd.Series([path for path in opened if "/corrupted/" in path]).value_counts()
-    # The first set alone, which tells how many fit, then all others; and of each population's first member twice more.
-    assert len(by_path) == 2 * NUM_MEMBERS and sorted(by_path) == [2] * 8 + [6] * 2
+    for task in tasks:
+        opened.clear()
+        robustness_module.analyze_robustness(task)
+        counts = pd.Series([path for path in opened if path.startswith("predictions/")]).value_counts()
+        suites = {path.split("/")[1] for path in counts.index}
+        assert len(counts) == len(suites) * len(VARIANTS) * NUM_MEMBERS
+        # Of each population, the first member tells twice more of what is stored: its columns, and the examples.
+        num_populations = len(suites) * len(VARIANTS)
+        assert sorted(counts) == [1] * (len(counts) - num_populations) + [3] * num_populations
 
 
-def test_sets_are_let_go_as_their_rows_are_made(study, monkeypatch):
+def test_a_task_keeps_the_reference_and_one_variant(study, monkeypatch):
     results = complete(study, random_predictions(study))
     alive, columns = [], Shift.columns
 
@@ -492,11 +511,18 @@ def test_sets_are_let_go_as_their_rows_are_made(study, monkeypatch):
 
     gc.collect()
     before = sum(type(thing) is Population for thing in gc.get_objects())
-    monkeypatch.setattr(robustness_module, "PREDICTIONS_AT_ONCE", 1)
     monkeypatch.setattr(Shift, "columns", count)
-    robustness_module.analyze_robustness(robustness_module.RobustnessTask(results, results.variants[1]))
-    # Both populations on the clean set, on this one, and on the one before.
-    assert len(alive) == 5 and max(alive) - before <= 6
+    found_in(results)
+    # Five sets and the clean one, of two populations.
+    assert len(alive) == 5 * len(VARIANTS) and max(alive) - before == 2 * 6
+
+
+def test_what_a_task_finds_is_small(study):
+    results = complete(study, random_predictions(study))
+    (task,) = robustness_module.robustness_tasks(results)
+    found = robustness_module.analyze_robustness(task)
+    assert len(found) == 5 * len(VARIANTS)
+    assert max(len(pickle.dumps(finding)) for finding in found) < 10_000
 
 
 # ---------------------------------------------------------------------------------------------------- what is missing
@@ -698,8 +724,7 @@ def test_answers_are_counted_where_an_example_has_several(tiny_text, tmp_path):
         )  # fmt: skip
         write_record(study.storage, record)
     results = open_results(study.storage)
-    parts = [robustness_module.analyze_robustness(task) for task in robustness_module.robustness_tasks(results)]
-    tables = {name: pd.concat([part[name] for part in parts]) for name in TABLES}
+    tables = found_in(results)
     table = robustness_module.finish(tables, results.evaluation_sets)["robustness"]
 
     def answers(variant, name):

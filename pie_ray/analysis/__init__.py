@@ -19,6 +19,7 @@ from .imported import (
     write_audit,
 )
 from .planning import plan_members
+from .populations import decide, kin_of, rule_of, sizes_of
 from .results import Results, open_results
 from .source import ExampleFacts, PopulationSource, VariantInfo
 from .tables import Analysis, Mapper, analyze, load_analysis, load_tables, write_costs
@@ -40,7 +41,9 @@ __all__ = [
     "analyze",
     "answers_of",
     "clean_set",
+    "decide",
     "is_audit",
+    "kin_of",
     "kind_of",
     "load_analysis",
     "load_tables",
@@ -50,6 +53,8 @@ __all__ = [
     "plan_members",
     "read_audit",
     "read_evidence",
+    "rule_of",
+    "sizes_of",
     "write_audit",
     "write_costs",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,16 +22,16 @@ CHANGES = {
 
 def accuracy_table(subject: Subject) -> pd.DataFrame:
     """A row a member: its share of correct answers, and of those whose label is among its first five."""
-    top5 = subject.correct_top5
-    return pd.DataFrame(
-        {
-            "evaluation_set": subject.evaluation_set,
-            "variant_id": subject.variant.variant_id,
-            "seed": list(subject.population.seeds),
-            "top1": subject.correct.mean(axis=1),
-            "top5": np.nan if top5 is None else top5.mean(axis=1),
-        }
-    )
+    return pd.DataFrame(accuracy_rows(subject))
+
+
+def accuracy_rows(subject: Subject) -> list[dict[str, Any]]:
+    """The rows of `accuracy_table`: to be put into one table for many sets, as each takes milliseconds."""
+    num_top5 = subject.num_correct_top5
+    top5 = np.full(subject.num_members, np.nan) if num_top5 is None else num_top5 / subject.predictions.shape[1]
+    names = {"evaluation_set": subject.evaluation_set, "variant_id": subject.variant.variant_id}
+    members = zip(subject.population.seeds, subject.top1.tolist(), top5.tolist(), strict=True)
+    return [names | {"seed": seed, "top1": top1, "top5": top5} for seed, top1, top5 in members]
 
 
 def pie_table(comparison: Comparison) -> pd.DataFrame:

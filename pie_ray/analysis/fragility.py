@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,45 @@ class _Tally:
         return share, np.where(was_right & np.isfinite(first), first, np.nan)
 
 
-class Fragility:
+@dataclass(frozen=True, eq=False)
+class Breaks:
+    """One corrupted set: whose mode is wrong where, and where they differ. A few kilobytes, to travel and be kept."""
+
+    kind: SetKind
+    num_answers: int
+    places: np.ndarray | None
+    """Where the set's answers are among the clean ones; None where they are all of these."""
+    is_pie: np.ndarray
+    """Eight answers a byte, as the following."""
+    reference_wrong: np.ndarray
+    variant_wrong: np.ndarray
+
+    @classmethod
+    def of(cls, kind: SetKind, places: np.ndarray | None, pies: stats.Pies, labels: np.ndarray) -> Breaks:
+        """`labels` are the set's, [answers]."""
+        return cls(
+            kind=kind,
+            num_answers=labels.size,
+            places=places,
+            is_pie=np.packbits(pies.is_pie),
+            reference_wrong=np.packbits(pies.reference_mode != labels),
+            variant_wrong=np.packbits(pies.variant_mode != labels),
+        )
+
+    def unpack(self, bits: np.ndarray) -> np.ndarray:
+        """Booleans [answers]."""
+        return np.unpackbits(bits, count=self.num_answers).view(np.bool_)
+
+
+def fragility_table(clean: Comparison, breaks: Iterable[Breaks]) -> pd.DataFrame:
+    """A row an answer whose mode moved on any of the corrupted sets, the most often moved first."""
+    fragility = _Fragility(clean)
+    for each in breaks:
+        fragility.add(each)
+    return fragility.table()
+
+
+class _Fragility:
     """Collects corrupted sets of one variant, whose examples are among the clean set's, one by one."""
 
     def __init__(self, clean: Comparison) -> None:
@@ -48,15 +87,15 @@ class Fragility:
         self._variant = _Tally.of(clean.pies.variant_mode, clean.labels)
         self._pies: dict[str, np.ndarray] = {}
 
-    def add(self, kind: SetKind, places: np.ndarray, pies: stats.Pies, labels: np.ndarray) -> None:
-        """A set whose answers are at `places` among the clean ones; `labels` are its own, [answers]."""
+    def add(self, breaks: Breaks) -> None:
+        places = np.arange(breaks.num_answers) if breaks.places is None else breaks.places
         self._num_sets[places] += 1
-        self._reference.add(places, pies.reference_mode != labels, kind.severity)
-        self._variant.add(places, pies.variant_mode != labels, kind.severity)
-        self._pies[kind.name] = places[pies.is_pie].astype(np.int32)
+        self._reference.add(places, breaks.unpack(breaks.reference_wrong), breaks.kind.severity)
+        self._variant.add(places, breaks.unpack(breaks.variant_wrong), breaks.kind.severity)
+        self._pies[breaks.kind.name] = places[breaks.unpack(breaks.is_pie)].astype(np.int32)
 
     def table(self) -> pd.DataFrame:
-        """A row an answer whose mode moved on any set, the most often moved first."""
+        """As `fragility_table` has it."""
         clean = self._clean
         places = np.concatenate([np.empty(0, np.int32), *self._pies.values()])
         rows, num_pie_sets = np.unique(places, return_counts=True)

@@ -15,7 +15,7 @@ from ..config import TRAIN, VALIDATION, Evaluation, Recipe
 from ..errors import StoreError
 from ..identity import MemberSpec, Plan, make_plan
 from ..recipe import parse_recipe
-from ..records import MemberRecord
+from ..records import MemberRecord, PopulationRecord
 from ..store import (
     Completeness,
     Manifest,
@@ -30,9 +30,11 @@ from ..store import (
     read_latency,
     read_manifest,
     read_map_similarities,
+    read_population,
 )
 from ..variants import loss_id
 from .costs import cost_table
+from .populations import current_population, population_note, sizes_of
 from .source import ExampleFacts, VariantInfo
 
 
@@ -45,6 +47,20 @@ class Results:
     plan: Plan
     manifest: Manifest
     found: Completeness
+    sizes: PopulationRecord | None = None
+    """Of an adaptive population: the members that `plan` has, and why; None of a fixed one."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing, and no population is still to grow."""
+        return not self.missing_members and (self.sizes is None or self.sizes.is_final)
+
+    @property
+    def num_members_at_most(self) -> int | None:
+        """What an adaptive population that is not final may grow to; None of others."""
+        if self.sizes is None or self.sizes.is_final:
+            return None
+        return self.recipe.population.num_members * len(self.plan.variants)
 
     @property
     def missing_members(self) -> tuple[MemberSpec, ...]:
@@ -77,6 +93,7 @@ class Results:
 
     @cached_property
     def variants(self) -> tuple[VariantInfo, ...]:
+        wanted = {} if self.sizes is None else sizes_of(self.sizes)
         return tuple(
             VariantInfo(
                 variant.variant_id,
@@ -85,6 +102,7 @@ class Results:
                 variant.is_paired,
                 loss=None if variant.loss is None else loss_id(variant.loss),
                 plain_id=None if variant.plain is None else variant.plain.variant_id,
+                num_wanted=wanted.get(variant.variant_id),
             )
             for variant in self.plan.variants
         )
@@ -114,6 +132,8 @@ class Results:
             notes.append(f"{num_members - num_made} of {num_members} members are missing from these figures.")
         if len(self.records) < num_made:
             notes.append(f"{num_made - len(self.records)} members were not evaluated on every suite.")
+        if self.sizes is not None:
+            notes.append(population_note(self.sizes))
         if any(record.arithmetic == "simulated" for record in self.found.made.values()):
             notes.append("Some int8 arithmetic was simulated in floating point; the table says where.")
         return tuple(notes)
@@ -127,6 +147,12 @@ class Results:
             **self.manifest.versions,
             **{name: str(value) for name, value in self.manifest.machine.items()},
         }
+
+    def num_predictions(self, evaluation_set: str) -> int:
+        """As `PopulationSource` has it."""
+        sizes = next(sets for sets in self.manifest.suites.values() if evaluation_set in sets)
+        num_answers_each = len(self.class_names) if self.is_multilabel else 1
+        return sizes[evaluation_set] * num_answers_each * len(self.found.made)
 
     def population(self, evaluation_set: str, variant_id: str, columns: tuple[str, ...]) -> Population | None:
         """As `PopulationSource` has it."""
@@ -228,5 +254,8 @@ def open_results(storage: Storage) -> Results:
             f"{storage} holds no results ({paths.MANIFEST} or {paths.RECIPE} is missing); "
             "expected <storage>/<sweep name> of a sweep that was started"
         ) from error
-    plan = make_plan(recipe)
-    return Results(storage, recipe, plan, manifest, completeness(storage, plan, manifest.suites))
+    plan, sizes = make_plan(recipe), None
+    if recipe.population.adaptive is not None:
+        sizes = current_population(recipe, plan, read_population(storage))
+        plan = plan.of_sizes(sizes_of(sizes))
+    return Results(storage, recipe, plan, manifest, completeness(storage, plan, manifest.suites), sizes)

@@ -1,14 +1,14 @@
 """Robustness: every variant and the reference on corrupted and natural sets, beside the clean one.
 
-A task is one variant on all of these sets, which are read some at a time and told set by set, so that a task holds but
-a few hundred megabytes. What needs all variants at once is added in `finish`.
+A task is all variants on some of these sets, so that what is told of the reference is found once, each prediction is
+read once, and a task holds but a few hundred megabytes. What is found of a variant on a set is small; `summarise` makes
+the variant's rows of it, and `finish` adds what needs all variants at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,53 +18,139 @@ from ..store import Population, schema
 from ..variants import REFERENCE_ID
 from .comparison import SIGNIFICANCE, Comparison, Subject, compare
 from .corruption_errors import SetErrors, error_table, levels
-from .details import accuracy_table
+from .details import accuracy_rows
 from .evaluation_sets import CORRUPTION, clean_set, kind_of
-from .fragility import Fragility
-from .shift import Shift
+from .fragility import Breaks, fragility_table
+from .shift import Columns, Shift
 from .source import PopulationSource, VariantInfo
 
-PREDICTIONS_AT_ONCE = 1 << 23
-"""Predictions of one population that are read at once, unless a single set has more; 16 MB."""
+PREDICTIONS_AT_ONCE = 1 << 24
+"""Predictions of one population that a task reads, unless a single set has more: 32 MB a column."""
+POPULATIONS_IN_FULL = 8
+"""Variants beyond which a task has fewer sets, so that it takes some seconds however many there are."""
 
 
 @dataclass(frozen=True)
 class RobustnessTask:
-    """One variant on all corrupted and natural sets: what a mapper sends to wherever it is computed."""
+    """All variants on some corrupted and natural sets: what a mapper sends to wherever it is computed."""
+
+    source: PopulationSource
+    evaluation_sets: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What is kept of one variant on one set."""
+
+    variant_id: str
+    row: Columns
+    """Of the table `robustness`."""
+    accuracy: list[Columns]
+    """Rows of the table `accuracy`."""
+    errors: SetErrors | None
+    """Of a corrupted set."""
+    breaks: Breaks | None
+    """Of a corrupted set whose examples are among the clean ones; of the reference nothing."""
+
+
+@dataclass(frozen=True)
+class SummaryTask:
+    """One variant, and what was found of it on every set."""
 
     source: PopulationSource
     variant: VariantInfo
+    findings: tuple[Finding, ...]
 
 
 def robustness_tasks(source: PopulationSource) -> list[RobustnessTask]:
     """None where there are no such sets."""
-    if not any(kind_of(name).is_shifted for name in source.evaluation_sets):
-        return []
-    return [RobustnessTask(source, variant) for variant in source.variants]
+    room = PREDICTIONS_AT_ONCE * min(len(source.variants), POPULATIONS_IN_FULL)
+    tasks: list[list[str]] = []
+    num_predictions = room
+    for name in source.evaluation_sets:
+        if not kind_of(name).is_shifted:
+            continue
+        num_more = source.num_predictions(name)
+        if num_predictions + num_more > room:
+            tasks.append([])
+            num_predictions = 0
+        tasks[-1].append(name)
+        num_predictions += num_more
+    return [RobustnessTask(source, tuple(names)) for names in tasks]
 
 
-def analyze_robustness(task: RobustnessTask) -> Mapping[str, pd.DataFrame] | None:
-    """The variant's rows of `robustness`, `accuracy`, `corruption_errors` and `fragility`; None where it has none."""
-    clean = _load_clean(task)
-    fragility = None if clean is None or task.variant.is_reference else Fragility(clean)
-    rows: list[dict[str, Any]] = []
-    accuracies: list[pd.DataFrame] = []
-    errors: list[SetErrors] = []
-    for shift in _shifts(task, clean):
-        rows.append(shift.columns())
-        accuracies.append(accuracy_table(shift.here.subject))
-        if shift.kind.kind == CORRUPTION:
-            errors.append(shift.errors())
-            if fragility is not None and shift.places is not None:
-                fragility.add(shift.kind, shift.places, shift.here.pies, shift.here.labels)
-    if not rows:
-        return None
+def analyze_robustness(task: RobustnessTask) -> list[Finding]:
+    """What is found of each variant on each of the sets that both it and the reference have members on."""
+    # The reference's predictions are kept while the variants' come and go.
+    reference = _OnSets.of(task, REFERENCE_ID)
+    return [finding for variant in task.source.variants for finding in _find_all(task, variant, reference)]
+
+
+@dataclass(frozen=True)
+class _OnSets:
+    """A variant by evaluation set: those of a task, and the clean one."""
+
+    here: Mapping[str, Subject]
+    clean: Mapping[str, Subject]
+
+    @classmethod
+    def of(cls, task: RobustnessTask, variant_id: str) -> _OnSets:
+        clean_name = clean_set(task.source.evaluation_sets)
+        return cls(
+            here=_subjects(task.source, task.evaluation_sets, variant_id, with_ranks=True),
+            clean={} if clean_name is None else _subjects(task.source, [clean_name], variant_id),
+        )
+
+
+def _find_all(task: RobustnessTask, variant: VariantInfo, reference: _OnSets) -> list[Finding]:
+    subject = reference if variant.is_reference else _OnSets.of(task, variant.variant_id)
+    clean = next((here for _, here in _compared(reference.clean, subject.clean)), None)
+    return [_find(Shift(kind_of(name), here, clean)) for name, here in _compared(reference.here, subject.here)]
+
+
+def _find(shift: Shift) -> Finding:
+    is_corrupted = shift.kind.kind == CORRUPTION
+    return Finding(
+        variant_id=shift.here.variant.variant_id,
+        row=shift.columns(),
+        accuracy=accuracy_rows(shift.here.subject),
+        errors=shift.errors() if is_corrupted else None,
+        breaks=shift.breaks() if is_corrupted and not shift.here.variant.is_reference else None,
+    )
+
+
+def summary_tasks(source: PopulationSource, findings: Iterable[Finding]) -> list[SummaryTask]:
+    """One of each variant of which anything was found; `findings` in the order of the sets."""
+    found: dict[str, list[Finding]] = {variant.variant_id: [] for variant in source.variants}
+    for finding in findings:
+        found[finding.variant_id].append(finding)
+    return [
+        SummaryTask(source, variant, tuple(found[variant.variant_id]))
+        for variant in source.variants
+        if found[variant.variant_id]
+    ]
+
+
+def summarise(task: SummaryTask) -> Mapping[str, pd.DataFrame]:
+    """The variant's rows of `robustness`, `accuracy`, `corruption_errors` and `fragility`."""
     return {
-        "robustness": pd.DataFrame(rows),
-        "accuracy": pd.concat(accuracies, ignore_index=True),
-        "corruption_errors": error_table(errors),
-        "fragility": pd.DataFrame() if fragility is None else fragility.table(),
+        "robustness": pd.DataFrame([finding.row for finding in task.findings]),
+        "accuracy": pd.DataFrame([row for finding in task.findings for row in finding.accuracy]),
+        "corruption_errors": error_table([each.errors for each in task.findings if each.errors is not None]),
+        "fragility": _fragility(task, [each.breaks for each in task.findings if each.breaks is not None]),
     }
+
+
+def _fragility(task: SummaryTask, breaks: Sequence[Breaks]) -> pd.DataFrame:
+    """Empty of the reference, and where there is no clean set."""
+    name = clean_set(task.source.evaluation_sets)
+    if name is None or task.variant.is_reference:
+        return pd.DataFrame()
+    reference, subject = (
+        _subjects(task.source, [name], variant_id) for variant_id in (REFERENCE_ID, task.variant.variant_id)
+    )
+    clean = next((here for _, here in _compared(reference, subject)), None)
+    return pd.DataFrame() if clean is None else fragility_table(clean, breaks)
 
 
 def finish(tables: Mapping[str, pd.DataFrame], evaluation_sets: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -106,41 +192,17 @@ def _with_discoveries(errors: pd.DataFrame, robustness: pd.DataFrame) -> pd.Data
 # --------------------------------------------------------------------------------------------------------- reading
 
 
-def _load_clean(task: RobustnessTask) -> Comparison | None:
-    """Both populations on the clean set; None where there is none, or none of their members on it."""
-    name = clean_set(task.source.evaluation_sets)
-    if name is None:
-        return None
-    return next((comparison for _, comparison in _compared(task, [name], is_graded=False)), None)
+def _compared(references: Mapping[str, Subject], subjects: Mapping[str, Subject]) -> Iterator[tuple[str, Comparison]]:
+    """Both populations on each of the sets that both are on."""
+    for name, subject in subjects.items():
+        if name in references:
+            yield name, compare(references[name], subject)
 
 
-def _shifts(task: RobustnessTask, clean: Comparison | None) -> Iterator[Shift]:
-    """Every corrupted or natural set that both populations have members on."""
-    names = [name for name in task.source.evaluation_sets if kind_of(name).is_shifted]
-    num_sets = 1
-    while names:
-        some, names = names[:num_sets], names[num_sets:]
-        num_answers = 0
-        for name, here in _compared(task, some, is_graded=True):
-            yield Shift(kind_of(name), here, clean)
-            num_answers = max(num_answers, here.reference.predictions.size, here.subject.predictions.size)
-        num_sets = max(1, PREDICTIONS_AT_ONCE // num_answers) if num_answers else num_sets
-
-
-def _compared(task: RobustnessTask, names: Sequence[str], *, is_graded: bool) -> Iterator[tuple[str, Comparison]]:
-    """Both populations on each of the sets that both are on; `is_graded` reads the variant's ranks as well."""
-    references = _subjects(task, names, REFERENCE_ID, with_ranks=is_graded and task.variant.is_reference)
-    if task.variant.is_reference:
-        variants = references
-    else:
-        variants = _subjects(task, names, task.variant.variant_id, with_ranks=is_graded)
-    for name in names:
-        if name in references and name in variants:
-            yield name, compare(references[name], variants[name])
-
-
-def _subjects(task: RobustnessTask, names: Sequence[str], variant_id: str, *, with_ranks: bool) -> dict[str, Subject]:
-    source = task.source
+def _subjects(
+    source: PopulationSource, names: Sequence[str], variant_id: str, *, with_ranks: bool = False
+) -> dict[str, Subject]:
+    """A variant on each of the sets that it has members on."""
     variant = next(variant for variant in source.variants if variant.variant_id == variant_id)
     columns: tuple[str, ...] = (schema.PREDICTION, schema.LABEL_RANK) if with_ranks else (schema.PREDICTION,)
     if source.is_multilabel:

@@ -12,6 +12,7 @@ from .. import stats
 from .comparison import SIGNIFICANCE, Comparison, Subject
 from .corruption_errors import SetErrors
 from .evaluation_sets import CORRUPTION, SetKind
+from .fragility import Breaks
 
 NUM_SPLITS = 20
 """Random halvings at most, for the PIEs that chance makes on one set of many."""
@@ -31,15 +32,17 @@ class Side:
 
     @cached_property
     def accuracy(self) -> BySeed:
-        return _by_seed(self.here, self.here.correct)
+        return _by_seed(self.here, self.here.top1)
 
     @cached_property
     def clean_accuracy(self) -> BySeed:
         """Of the members that are on both sets."""
         if self.clean is None:
             return {}
-        correct = self.clean.correct if self.places is None else self.clean.correct[:, self.places]
-        found = _by_seed(self.clean, correct)
+        if self.places is None:
+            found = _by_seed(self.clean, self.clean.top1)
+        else:
+            found = _by_seed(self.clean, self.clean.correct[:, self.places].mean(axis=1))
         return {seed: found[seed] for seed in self.accuracy if seed in found}
 
     @cached_property
@@ -61,7 +64,7 @@ class Shift:
         if self.clean is None or self.kind.kind != CORRUPTION:
             return None
         ids, known = (each.reference.population.example_ids for each in (self.here, self.clean))
-        found = np.searchsorted(known, ids)
+        found = np.arange(ids.size) if np.array_equal(known, ids) else np.searchsorted(known, ids)
         if found[-1] >= known.size or not np.array_equal(known[found], ids):
             return None
         num_each = self.here.reference.num_answers_each
@@ -69,12 +72,19 @@ class Shift:
         return places if np.array_equal(self.clean.labels[places], self.here.labels) else None
 
     @cached_property
+    def _chosen(self) -> np.ndarray | None:
+        """`places`, where the set has but some of the clean answers; None where there is nothing to choose."""
+        if self.clean is None or self.places is None or self.places.size == self.clean.labels.size:
+            return None
+        return self.places
+
+    @cached_property
     def reference(self) -> Side:
-        return Side(self.here.reference, None if self.clean is None else self.clean.reference, self.places)
+        return Side(self.here.reference, None if self.clean is None else self.clean.reference, self._chosen)
 
     @cached_property
     def variant(self) -> Side:
-        return Side(self.here.subject, None if self.clean is None else self.clean.subject, self.places)
+        return Side(self.here.subject, None if self.clean is None else self.clean.subject, self._chosen)
 
     @property
     def is_paired(self) -> bool:
@@ -93,6 +103,12 @@ class Shift:
             variant_drop=self.variant.drop,
             seed=int(self._rng("corruption errors").integers(2**63)),
         )
+
+    def breaks(self) -> Breaks | None:
+        """What fragility is made of; None where the examples are not among the clean ones."""
+        if self.places is None:
+            return None
+        return Breaks.of(self.kind, self._chosen, self.here.pies, self.here.labels)
 
     def _rng(self, purpose: str) -> np.random.Generator:
         return self.here.subject.rng(f"{purpose} {self.here.variant.variant_id}")
@@ -128,13 +144,13 @@ class Shift:
 
     def _accuracy_columns(self) -> Columns:
         top1 = stats.member_mean(_values(self.variant.accuracy), alpha=SIGNIFICANCE)
-        top5 = self.here.subject.correct_top5
+        num_top5, num_answers = self.here.subject.num_correct_top5, self.here.subject.predictions.size
         return {
             "top1_mean": float(top1.mean),
             "top1_std": float(top1.std),
             "top1_low": float(top1.low),
             "top1_high": float(top1.high),
-            "top5_mean": np.nan if top5 is None else np.count_nonzero(top5) / top5.size,
+            "top5_mean": np.nan if num_top5 is None else num_top5.sum() / num_answers,
             "reference_top1_mean": _mean(self.reference.accuracy),
             "clean_top1_mean": _mean(self.variant.clean_accuracy),
             "reference_clean_top1_mean": _mean(self.reference.clean_accuracy),
@@ -168,14 +184,18 @@ class Shift:
 
     def _pie_columns(self) -> Columns:
         """PIEs of this set, and what chance does."""
-        pies, reference = self.here.pies, self.here.reference
+        pies, reference, subject = self.here.pies, self.here.reference, self.here.subject
         before, after = self.here.matched
         is_whole = len(before) == len(after) == reference.num_members >= 2
         half = floor = None
         if self.here.variant.is_reference:
-            floor = self._halves(stats.noise_floor, reference.predictions) if is_whole else None
+            floor = self._halves(stats.noise_floor, before, vote=reference.vote) if is_whole else None
         elif is_whole:
-            half = self._halves(stats.half_pies, before, after)
+            # All members vote alike, in whatever order they are matched.
+            is_known = len(after) == subject.num_members
+            half = self._halves(
+                stats.half_pies, before, after, votes=(reference.vote, subject.vote) if is_known else None
+            )
         return {
             "num_pies": pies.num_pies,
             "pie_fraction": pies.pie_fraction,
@@ -185,7 +205,7 @@ class Shift:
             **self._reduced(pies.is_pie, "pies"),
         }
 
-    def _halves(self, statistic: Any, *predictions: np.ndarray) -> stats.HalfPies:
+    def _halves(self, statistic: Any, *predictions: np.ndarray, **votes: Any) -> stats.HalfPies:
         evaluation, subject = self.here.source.evaluation, self.here.subject
         found: stats.HalfPies = statistic(
             *predictions,
@@ -193,6 +213,7 @@ class Shift:
             tie=evaluation.tie,
             num_splits=min(NUM_SPLITS, evaluation.num_noise_splits),
             rng=subject.rng("halves"),
+            **votes,
         )
         return found
 
@@ -244,10 +265,9 @@ def _matched(reference: BySeed, variant: BySeed, *, is_paired: bool) -> tuple[np
     return _values(reference), _values(variant)
 
 
-def _by_seed(subject: Subject, correct: np.ndarray) -> BySeed:
-    """Each member's share of correct answers."""
-    shares = np.count_nonzero(correct, axis=1) / correct.shape[1]
-    return dict(zip(subject.population.seeds, shares.tolist(), strict=True))
+def _by_seed(subject: Subject, values: np.ndarray) -> BySeed:
+    """Each member's own, of [members]."""
+    return dict(zip(subject.population.seeds, values.tolist(), strict=True))
 
 
 def _errors(accuracy: BySeed) -> BySeed:

@@ -31,6 +31,8 @@ class VariantInfo:
     """Id of the label-preserving loss; None is the plain one."""
     plain_id: str | None = None
     """The same variant of the plain loss, where there is a label-preserving one."""
+    num_wanted: int | None = None
+    """Members that an adaptive population decided on; None where all variants are to have as many."""
 
     @property
     def is_reference(self) -> bool:
@@ -93,6 +95,9 @@ class PopulationSource(Protocol):
     @property
     def provenance(self) -> Mapping[str, str]:
         """Where the figures come from: versions, machine, digests."""
+
+    def num_predictions(self, evaluation_set: str) -> int:
+        """About how many there are, of all members of all variants: by it, work is cut into tasks."""
 
     def population(self, evaluation_set: str, variant_id: str, columns: tuple[str, ...]) -> Population | None:
         """A variant's complete members, with those of `columns` that are stored; None where there are no members.

@@ -21,7 +21,7 @@ def reference_columns(reference: Subject) -> Columns:
 
 
 def variant_columns(comparison: Comparison) -> Columns:
-    """A variant's row; its noise floor is the reference's and is filled in afterwards."""
+    """A variant's row; a noise floor that it has none of its own is the reference's, and filled in afterwards."""
     return (
         _population_columns(comparison.subject)
         | _change_columns(comparison)
@@ -101,13 +101,33 @@ def _half_columns(comparison: Comparison) -> Columns:
     """PIEs between a half of the reference and a half of the variant: what the noise floor is to be held against.
 
     NaN for populations of one member, and where members of one side are missing: halves of another size than the noise
-    floor's are not like it.
+    floor's are not like it. A variant that an adaptive population gave fewer members than the reference has a floor of
+    its own, of as many of the reference's.
     """
     before, after = comparison.matched
-    if not len(before) == len(after) == comparison.reference.num_members >= 2:
+    if _has_fewer_by_decision(comparison):
+        reference = comparison.reference
+        before = reference.predictions[: len(after)]
+        floor = reference.halves(stats.noise_floor, before)
+        own = {"null_pie_fraction": floor.mean, "null_pie_std": floor.std}
+    elif len(before) == len(after) == comparison.reference.num_members >= 2:
+        own = {}
+    else:
         return {"half_pie_fraction": np.nan, "half_pie_std": np.nan}
     halves = comparison.subject.halves(stats.half_pies, before, after)
-    return {"half_pie_fraction": halves.mean, "half_pie_std": halves.std}
+    return {"half_pie_fraction": halves.mean, "half_pie_std": halves.std, **own}
+
+
+def _has_fewer_by_decision(comparison: Comparison) -> bool:
+    """Whether both populations are complete, have the same first seeds, and the variant was to have fewer."""
+    reference, subject = comparison.reference, comparison.subject
+    num_members = subject.num_members
+    return (
+        2 <= num_members < reference.num_members
+        and num_members == subject.variant.num_wanted
+        and reference.num_members == reference.variant.num_wanted
+        and subject.population.seeds == reference.population.seeds[:num_members]
+    )
 
 
 def _significance_columns(comparison: Comparison) -> Columns:

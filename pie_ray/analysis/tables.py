@@ -29,7 +29,16 @@ from .evidence_file import Evidence
 from .group_tables import group_tables
 from .multilabel import multilabel_tables
 from .preservation import preservation_table
-from .robustness import RobustnessTask, analyze_robustness, finish, robustness_tasks
+from .robustness import (
+    Finding,
+    RobustnessTask,
+    SummaryTask,
+    analyze_robustness,
+    finish,
+    robustness_tasks,
+    summarise,
+    summary_tasks,
+)
 from .source import PopulationSource, VariantInfo
 from .summary import reference_columns, variant_columns
 
@@ -91,14 +100,21 @@ def analyze(source: PopulationSource, *, mapper: Mapper = map, evidence: Evidenc
     """
     known = {} if evidence is None else evidence.values
     plain = [name for name in source.evaluation_sets if kind_of(name).kind != CORRUPTION]
-    tasks: list[Task | RobustnessTask] = [
+    tasks: list[AnyTask] = [
         Task(source, name, variant, known.get(name, {}))
         for name in plain or source.evaluation_sets
         for variant in source.variants
     ]
     # The longest ones first: what is short fills the gaps at the end.
     tasks = [*robustness_tasks(source), *tasks]
-    parts = [part for part in mapper(run_task, tasks) if part is not None]
+    findings: list[Finding] = []
+    parts: list[Tables] = []
+    for found in mapper(run_task, tasks):
+        if isinstance(found, list):
+            findings += found
+        elif found is not None:
+            parts.append(found)
+    parts = [*mapper(run_task, summary_tasks(source, findings)), *parts]
     if not any(REFERENCE_ID in set(part["summary"]["variant_id"]) for part in parts if "summary" in part):
         raise StoreError(f"{source.storage}: no member of the dense reference is complete, nothing to compare with")
     tables = {name: _join([part[name] for part in parts if name in part]) for name in TABLES}
@@ -147,9 +163,14 @@ class Task:
     """What is known of each example from elsewhere, [examples]; NaN where it is not."""
 
 
-def run_task(task: Task | RobustnessTask) -> Tables | None:
-    """What a mapper calls: the rows of each table that a task has."""
-    return analyze_robustness(task) if isinstance(task, RobustnessTask) else analyze_variant(task)
+AnyTask = Task | RobustnessTask | SummaryTask
+
+
+def run_task(task: AnyTask) -> Tables | list[Finding] | None:
+    """What a mapper calls: the rows of each table that a task has, or what such rows are made of."""
+    if isinstance(task, RobustnessTask):
+        return analyze_robustness(task)
+    return summarise(task) if isinstance(task, SummaryTask) else analyze_variant(task)
 
 
 def analyze_variant(task: Task) -> Tables | None:
@@ -193,6 +214,10 @@ _FLOORS = ["null_pie_fraction", "null_pie_std", "null_cie_mean", "null_cie_u_mea
 
 
 def _with_noise_floor(summary: pd.DataFrame) -> pd.DataFrame:
-    """Set what two trainings of the reference differ in beside every variant of the same evaluation set."""
+    """Set what two trainings of the reference differ in beside every variant of the same evaluation set.
+
+    A variant of fewer members has its own floor already.
+    """
     floors = summary[summary["variant_id"] == REFERENCE_ID].set_index("evaluation_set")[_FLOORS]
-    return summary.drop(columns=_FLOORS).join(floors, on="evaluation_set")
+    filled = summary.drop(columns=_FLOORS).join(floors, on="evaluation_set")
+    return filled.assign(**{name: summary[name].fillna(filled[name]) for name in _FLOORS})

@@ -107,8 +107,10 @@ from .significance import PermutationTest as PermutationTest
 from .significance import paired_permutation_test as paired_permutation_test
 from .significance import permutation_test as permutation_test
 from .significance import smallest_p_value as smallest_p_value
+from .stability import ExpectedJaccard as ExpectedJaccard
 from .stability import MembersNeeded as MembersNeeded
 from .stability import PieStability as PieStability
+from .stability import expected_jaccard as expected_jaccard
 from .stability import members_needed as members_needed
 from .stability import pie_stability as pie_stability
 from .uncertainty import Uncertainty as Uncertainty
@@ -128,6 +130,7 @@ __all__ = [
     "ErrorGap",
     "EvidenceDifference",
     "ExcessDrop",
+    "ExpectedJaccard",
     "Foretelling",
     "GroupImpact",
     "GroupRates",
@@ -174,6 +177,7 @@ __all__ = [
     "countermeasure_effect",
     "excess_drop",
     "expected_calibration_error",
+    "expected_jaccard",
     "find_pies",
     "find_pies_from_votes",
     "foretell",

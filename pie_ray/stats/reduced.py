@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import BoolArray, FloatArray, spread
+from ._counting import num_true
 from ._validation import check_correct, check_labels, check_mask, check_predictions
 
 
@@ -69,15 +70,16 @@ def reduced_accuracy_from_correct(correct: ArrayLike, is_pie: ArrayLike) -> Redu
 
 
 def _reduced(correct: BoolArray, is_pie: BoolArray) -> ReducedAccuracy:
+    on_all, on_pies = num_true(correct), num_true(correct.take(np.flatnonzero(is_pie), axis=1))
+    num_examples, num_pies = is_pie.size, int(np.count_nonzero(is_pie))
     return ReducedAccuracy(
-        on_all=_accuracy(correct),
-        on_pies=_accuracy(correct[:, is_pie]),
-        without_pies=_accuracy(correct[:, ~is_pie]),
+        on_all=_accuracy(on_all, num_examples),
+        on_pies=_accuracy(on_pies, num_pies),
+        without_pies=_accuracy(on_all - on_pies, num_examples - num_pies),
     )
 
 
-def _accuracy(correct: BoolArray) -> Accuracy:
-    num_members, num_examples = correct.shape
+def _accuracy(num_correct: NDArray[np.int64], num_examples: int) -> Accuracy:
     if num_examples == 0:
-        return Accuracy(per_member=np.full(num_members, np.nan), num_examples=0)
-    return Accuracy(per_member=correct.sum(axis=1) / num_examples, num_examples=num_examples)
+        return Accuracy(per_member=np.full(num_correct.shape, np.nan), num_examples=0)
+    return Accuracy(per_member=num_correct / num_examples, num_examples=num_examples)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ._arrays import BoolArray, FloatArray, IntArray, blocks, spread
-from ._subsets import settled
+from ._arrays import FloatArray, IntArray, blocks, spread
+from ._subsets import Arm
 from ._validation import Tie, check_count, check_populations, check_predictions, check_rng, check_tie
-from ._voting import elect, elect_block, narrow
+from .modal import ModalVote
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +56,27 @@ def noise_floor(
     rng: np.random.Generator,
     tie: Tie = "largest",
     num_splits: int = 100,
+    vote: ModalVote | None = None,
 ) -> HalfPies:
     """PIE fraction between two disjoint halves of one population: what is found when nothing changed.
 
     `reference` are integer labels [members, examples] in [0, num_classes), of K >= 2 members. Each split takes two
     halves of floor(K/2) members; with an odd K one member, any of them, sits out. Where there are no more distinct
     halvings than `num_splits` (K <= 8 at the default of 100), each is compared once and `rng` is not used; otherwise
-    `num_splits` random ones are, drawn independently of each other.
+    `num_splits` random ones are, drawn independently of each other. `vote` is the population's `modal_vote` by the same
+    tie rule, where it is known: it is then not counted again.
 
     The modes of K/2 members are noisier than those of K, so the floor is conservative: usually larger than the PIE
     fraction between two full populations of K unchanged members. `half_pies` is the variant's rate on the same footing.
 
     Raises InputError for predictions of another shape, type or range, fewer than two members, another tie rule,
-    num_splits below 1, and an rng that is no numpy Generator.
+    num_splits below 1, an rng that is no numpy Generator, and a vote of other members or examples.
     """
     num_classes, num_splits = _check_options(num_classes, num_splits, tie, rng)
     checked = _check_halvable(check_predictions("reference", reference, num_classes=num_classes))
     splits = _Splits.of(len(checked), num_splits, rng, ordered=False)
-    return _half_pies(checked, checked, splits, num_classes, tie)
+    arm = _arm("vote", checked, vote, num_classes, tie)
+    return _half_pies(arm, arm, splits)
 
 
 def half_pies(
@@ -84,6 +87,7 @@ def half_pies(
     rng: np.random.Generator,
     tie: Tie = "largest",
     num_splits: int = 100,
+    votes: tuple[ModalVote, ModalVote] | None = None,
 ) -> HalfPies:
     """PIE fraction between one half of the reference and the *other* half of the variant.
 
@@ -93,6 +97,7 @@ def half_pies(
     trained apart the order plays no part.
 
     Halves, splits and options as in `noise_floor`; a halving counts twice here, as either half may be the reference's.
+    `votes` are the `modal_vote` of both.
 
     Raises InputError as `noise_floor` does, and for different numbers of members or examples.
     """
@@ -105,7 +110,10 @@ def half_pies(
             "accepted are equally many, such as the seeds that both have"
         )
     splits = _Splits.of(len(checked_reference), num_splits, rng, ordered=True)
-    return _half_pies(checked_reference, checked_variant, splits, num_classes, tie)
+    reference_vote, variant_vote = (None, None) if votes is None else votes
+    before = _arm("votes[0]", checked_reference, reference_vote, num_classes, tie)
+    after = _arm("votes[1]", checked_variant, variant_vote, num_classes, tie)
+    return _half_pies(before, after, splits)
 
 
 def _check_options(num_classes: int, num_splits: int, tie: Tie, rng: np.random.Generator) -> tuple[int, int]:
@@ -153,33 +161,25 @@ def _all_halvings(num_members: int, *, ordered: bool) -> NDArray[np.int64]:
     )
 
 
-def _half_pies(reference: IntArray, variant: IntArray, splits: _Splits, num_classes: int, tie: Tie) -> HalfPies:
-    num_examples, half = reference.shape[1], splits.first.shape[1]
-    reference_mode, reference_settled = _settled(reference, half, num_classes, tie)
-    variant_mode, variant_settled = _settled(variant, half, num_classes, tie)
-    settled = reference_settled & variant_settled
-    num_pies = (settled & (reference_mode != variant_mode)).sum()
-    num_pies = num_pies + _count_pies(reference, variant, np.flatnonzero(~settled), splits, num_classes, tie)
+def _arm(name: str, predictions: IntArray, vote: ModalVote | None, num_classes: int, tie: Tie) -> Arm:
+    """Counted only where there is no vote. Raises InputError for a vote of others."""
+    if vote is None:
+        return Arm.of(predictions, num_classes, tie)
+    if (vote.num_members, vote.labels.size) != predictions.shape:
+        raise InputError(
+            f"{name}: found {vote.num_members} members and {vote.labels.size} examples where the predictions have "
+            f"{predictions.shape[0]} and {predictions.shape[1]}; accepted is the modal_vote of these predictions"
+        )
+    num_votes = np.rint(vote.agreement * vote.num_members).astype(np.int64)
+    return Arm(predictions, vote.labels, num_votes, num_classes, tie)
+
+
+def _half_pies(before: Arm, after: Arm, splits: _Splits) -> HalfPies:
+    num_examples, (num_splits, half) = before.mode.size, splits.first.shape
+    is_settled = before.settled(half) & after.settled(half)
+    num_pies = np.full(num_splits, np.count_nonzero(is_settled & (before.mode != after.mode)))
+    unsettled = np.flatnonzero(~is_settled)
+    for block in blocks(unsettled.size, len(before.predictions) + num_splits):
+        first, second = before.modes(unsettled[block], splits.first), after.modes(unsettled[block], splits.second)
+        num_pies += (first != second).sum(axis=1)
     return HalfPies(pie_fractions=num_pies / num_examples, num_members_per_half=half, exhaustive=splits.exhaustive)
-
-
-def _settled(predictions: IntArray, half: int, num_classes: int, tie: Tie) -> tuple[NDArray[np.int64], BoolArray]:
-    """The modes, and where *every* half has that mode: there, no split needs counting. [examples] each."""
-    labels, num_votes, _ = elect(predictions, num_classes=num_classes, tie=tie)
-    return labels, settled(num_votes, num_members=len(predictions), subset_size=half)
-
-
-def _count_pies(
-    reference: IntArray, variant: IntArray, examples: NDArray[np.int64], splits: _Splits, num_classes: int, tie: Tie
-) -> NDArray[np.int64]:
-    """How many of `examples` have another mode in the first half of one than in the second of the other, [splits]."""
-    num_splits, half = splits.first.shape
-    num_pies = np.zeros(num_splits, np.int64)
-    for block in blocks(examples.size, len(reference)):
-        before = narrow(reference[:, examples[block]], num_classes=num_classes)
-        after = narrow(variant[:, examples[block]], num_classes=num_classes)
-        for some in blocks(num_splits, half * before.shape[1]):
-            first, _, _ = elect_block(before[splits.first[some].T], tie=tie)
-            second, _, _ = elect_block(after[splits.second[some].T], tie=tie)
-            num_pies[some] += (first != second).sum(axis=1)
-    return num_pies

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ._arrays import BoolArray, FloatArray, IntArray, blocks, spread
+from ._arrays import BoolArray, FloatArray, blocks, spread
 from ._jaccard_curve import candidate_overlaps
-from ._subsets import settled
+from ._subsets import Arm
 from ._validation import Tie, check_count, check_fraction, check_paired, check_populations, check_rng, check_tie
-from ._voting import elect, elect_block, narrow
 
 MOST_SIZES = 12
 """Sizes measured of large populations."""
@@ -78,6 +77,18 @@ class MembersNeeded:
     """The most by any curve that fits."""
 
 
+@dataclass(frozen=True)
+class ExpectedJaccard:
+    """Similarity to be expected between the PIE sets of two repetitions with some number of members each."""
+
+    best: float
+    """By the curve that fits best; NaN, as the ends, with too few measured sizes."""
+    low: float
+    """The least by any curve that fits."""
+    high: float
+    """The most by any curve that fits."""
+
+
 def pie_stability(
     reference: ArrayLike,
     variant: ArrayLike,
@@ -107,13 +118,13 @@ def pie_stability(
     num_classes, num_resamples = check_count("num_classes", num_classes), check_count("num_resamples", num_resamples)
     checked = check_populations(reference, variant, num_classes=num_classes)
     check_paired(is_paired, *checked)
-    before, after = (_Arm.of(predictions, num_classes, tie) for predictions in checked)
+    before, after = (Arm.of(predictions, num_classes, tie) for predictions in checked)
     sizes = _sizes(min(map(len, checked)) // 2)
     overlaps = []
     for size in sizes.tolist():
         first = _disjoint_subsets(len(checked[0]), size, num_resamples, rng)
         second = first if is_paired else _disjoint_subsets(len(checked[1]), size, num_resamples, rng)
-        overlaps.append(_overlaps(before, after, first, second, num_classes=num_classes, tie=tie))
+        overlaps.append(_overlaps(before, after, first, second))
     return PieStability(
         num_members=sizes,
         jaccard_mean=np.array([each.mean() if each.size else np.nan for each, _ in overlaps]),
@@ -177,6 +188,22 @@ def members_needed(stability: PieStability, target: float) -> MembersNeeded:
     )
 
 
+def expected_jaccard(stability: PieStability, num_members: int) -> ExpectedJaccard:
+    """What repetitions with `num_members` each would share, by the curves of `members_needed`.
+
+    Raises InputError for anything but a PieStability, and for num_members below 2.
+    """
+    if not isinstance(stability, PieStability):
+        raise InputError(f"stability: found {type(stability).__name__}; accepted is the result of pie_stability")
+    if check_count("num_members", num_members) < 2:
+        raise InputError(f"num_members: found {num_members}; accepted is 2 or more")
+    curves = _Curves.of(stability)
+    if curves is None:
+        return ExpectedJaccard(np.nan, np.nan, np.nan)
+    found = curves.overlaps(np.array([num_members]))[:, 0]
+    return ExpectedJaccard(best=float(found[curves.best]), low=float(found.min()), high=float(found.max()))
+
+
 def _first_for_good(reached: BoolArray) -> int:
     """Where the last run of True begins, which reaches the end."""
     return int(reached.size - np.argmin(np.append(reached[::-1], False)))
@@ -227,23 +254,6 @@ def _errors(stability: PieStability) -> FloatArray:
     return np.sqrt(variance + (LEFT_OUT / sizes) ** 2 + RESOLUTION**2)
 
 
-@dataclass(frozen=True, eq=False)
-class _Arm:
-    """A population with its modes and their votes, [examples] each."""
-
-    predictions: IntArray
-    mode: NDArray[np.int64]
-    num_votes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, predictions: IntArray, num_classes: int, tie: Tie) -> _Arm:
-        mode, num_votes, _ = elect(predictions, num_classes=num_classes, tie=tie)
-        return cls(predictions=predictions, mode=mode, num_votes=num_votes)
-
-    def settled(self, subset_size: int) -> BoolArray:
-        return settled(self.num_votes, num_members=len(self.predictions), subset_size=subset_size)
-
-
 def _sizes(largest: int) -> NDArray[np.int64]:
     if largest - 1 <= MOST_SIZES:
         return np.arange(2, largest + 1)
@@ -251,37 +261,27 @@ def _sizes(largest: int) -> NDArray[np.int64]:
 
 
 def _disjoint_subsets(num_members: int, size: int, num_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Members of two disjoint subsets, [2, members of a subset, resamples]."""
+    """Members of two disjoint subsets, [2 x resamples, members of a subset]: the first of all resamples come first."""
     orders = rng.permuted(np.tile(np.arange(num_members), (num_resamples, 1)), axis=1)
-    return orders[:, : 2 * size].T.reshape(2, size, num_resamples)
+    return np.concatenate([orders[:, :size], orders[:, size : 2 * size]])
 
 
 def _overlaps(
-    reference: _Arm,
-    variant: _Arm,
-    reference_subsets: NDArray[np.int64],
-    variant_subsets: NDArray[np.int64],
-    *,
-    num_classes: int,
-    tie: Tie,
+    reference: Arm, variant: Arm, reference_subsets: NDArray[np.int64], variant_subsets: NDArray[np.int64]
 ) -> tuple[FloatArray, float]:
     """Jaccard similarity of the two PIE sets of each resample that has any, and the mean PIE fraction."""
-    _, size, num_resamples = reference_subsets.shape
+    num_subsets, size = reference_subsets.shape
+    num_resamples = num_subsets // 2
     is_settled = reference.settled(size) & variant.settled(size)
     always = (is_settled & (reference.mode != variant.mode)).sum()
     num_shared, num_found = np.full(num_resamples, always), np.full(num_resamples, 2 * always)
-    open_examples = np.flatnonzero(~is_settled)
-    for block in blocks(open_examples.size, len(reference.predictions) + len(variant.predictions)):
-        before = narrow(reference.predictions[:, open_examples[block]], num_classes=num_classes)
-        after = narrow(variant.predictions[:, open_examples[block]], num_classes=num_classes)
-        for some in blocks(num_resamples, size * before.shape[1]):
-            first, second = (
-                elect_block(before[before_subset[:, some]], tie=tie)[0]
-                != elect_block(after[after_subset[:, some]], tie=tie)[0]
-                for before_subset, after_subset in zip(reference_subsets, variant_subsets, strict=True)
-            )
-            num_shared[some] += (first & second).sum(axis=1)
-            num_found[some] += first.sum(axis=1) + second.sum(axis=1)
+    unsettled = np.flatnonzero(~is_settled)
+    for block in blocks(unsettled.size, len(reference.predictions) + num_subsets):
+        before = reference.modes(unsettled[block], reference_subsets)
+        is_pie = before != variant.modes(unsettled[block], variant_subsets)
+        first, second = is_pie[:num_resamples], is_pie[num_resamples:]
+        num_shared += (first & second).sum(axis=1)
+        num_found += first.sum(axis=1) + second.sum(axis=1)
     has_pies = num_found > 0
     jaccard = num_shared[has_pies] / (num_found - num_shared)[has_pies]
     return jaccard, float(num_found.mean() / (2 * is_settled.size))

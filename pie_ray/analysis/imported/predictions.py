@@ -61,6 +61,11 @@ class ImportedPredictions:
     def is_multilabel(self) -> bool:
         return False
 
+    def num_predictions(self, evaluation_set: str) -> int:
+        """As `PopulationSource` has it."""
+        known = self._sets[evaluation_set]
+        return len(known.facts.labels) * sum(len(span.members) for span in known.spans.values())
+
     def population(self, evaluation_set: str, variant_id: str, columns: tuple[str, ...]) -> Population | None:
         """As `PopulationSource` has it; the arrays are views that cannot be written to."""
         known = self._sets[evaluation_set]
