@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import ray
-import torch
 
 from ..attribution import explain_pairs
 from ..config import Attribution, Recipe
-from ..store import MapPair
+from ..store import MapPair, MemorySink
 from ..study import results_storage
 from ..workplace import Workplace
+from .completing import open_workplace
 from .tasks import await_each
-from .trainable import Shared, open_workplace
 
 Group = tuple[MapPair, ...]
 
@@ -50,5 +49,4 @@ def _explain_group(recipe: Recipe, search_path: str, group: Group, config: Attri
 def _opened(recipe_text: str) -> Workplace:
     """Once a process: it explains many members."""
     recipe = Recipe.model_validate_json(recipe_text)
-    torch.set_num_threads(recipe.execution.cpus_per_member)
-    return open_workplace(Shared(recipe, results_storage(recipe), writers=(), search_path=""))
+    return open_workplace(recipe, results_storage(recipe), MemorySink())

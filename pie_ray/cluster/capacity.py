@@ -46,6 +46,11 @@ class NodeType:
     resources: Mapping[str, float]
     limit: float | None = None
 
+    def room(self, asked: Iterable[Request]) -> float:
+        """How many that ask for this fit all nodes of the kind at once."""
+        most = min(int(self.resources.get(request.kind, 0) // request.amount) for request in asked)
+        return 0 if most == 0 else most * (1 if self.limit is None else self.limit)
+
     def offers(self, asked: Iterable[Request]) -> bool:
         return all(self.resources.get(request.kind, 0) >= request.amount for request in asked)
 
@@ -82,21 +87,42 @@ def requests(execution: Execution) -> list[Request]:
     return [request for request in asked if request.amount > 0]
 
 
-def check_fits(execution: Execution, *, is_private: bool) -> None:
+def num_slots(execution: Execution) -> int:
+    """Members that the nodes there are now have room for at once, were nothing else on them."""
+    asked = requests(execution)
+    return int(sum(_node_type(node).room(asked) for node in ray.nodes() if node["Alive"]))
+
+
+def check_fits(execution: Execution, *, is_private: bool, num_processes: int = 1) -> None:
     """Refuse a member that would wait for ever: one that fits no single node, present or to be started.
+
+    Where `num_processes` train a member together each must fit a node, and all of them all nodes.
 
     Raises InputError saying what a member asks for, and what the nodes have.
     """
     asked = requests(execution)
     present = [_node_type(node) for node in ray.nodes() if node["Alive"]]
-    if any(node.offers(asked) for node in present):
+    room = sum(node.room(asked) for node in present)
+    if room >= num_processes:
         return
+    startable = [] if is_private else _startable()
+    if startable is None:
+        return
+    room += sum(kind.room(asked) for kind in startable)
+    if room >= num_processes:
+        return
+    if room > 0:
+        raise InputError(_too_few_places(asked, num_processes, int(room)))
     if is_private:
         raise InputError(_too_much_for_this_machine(asked, present[0]))
-    startable = _startable()
-    if startable is None or any(kind.offers(asked) for kind in startable):
-        return
     raise InputError(_too_much_for_each(asked, present, startable))
+
+
+def _too_few_places(asked: list[Request], num_processes: int, room: int) -> str:
+    return (
+        f"training.num_processes: a member asks for {num_processes} times {_listed(asked)}, the nodes here and those "
+        f"that may be started have room for {room} of them"
+    )
 
 
 def _too_much_for_this_machine(asked: list[Request], machine: NodeType) -> str:
@@ -150,7 +176,8 @@ class WaitNotice(Callback):
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if any(trial.status == "RUNNING" for trial in trials):
+        # Those that run came last; what ended may be thousands.
+        if any(trial.status == "RUNNING" for trial in reversed(trials)):
             self.last_running = time.monotonic()
         elif self.last_running is not None and time.monotonic() - self.last_running >= self.patience_seconds:
             self.last_running = None

@@ -1,69 +1,79 @@
-"""Hands a plan's members to Ray Tune: a derived member only once its parent is complete."""
+"""Hands an agenda's members to Ray Tune, a few a trial."""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any, final
 
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from ..identity import MemberSpec
-from ..variants import loss_id
+from .agenda import Agenda, Pack
 
 
-def trial_config(spec: MemberSpec) -> dict[str, Any]:
-    """What Tune and its observers see of a member."""
-    variant = spec.variant
+def trial_config(packs: Sequence[Pack]) -> dict[str, Any]:
+    """What Tune sees of a trial: the ids of its members, by pack, and a name that people can read."""
+    first = packs[0][0]
+    num_others = sum(map(len, packs)) - 1
     return {
-        "member_id": spec.member_id,
-        "variant": spec.variant_id,
-        "pruning": "none" if variant.pruning is None else variant.pruning.method,
-        "sparsity": variant.sparsity,
-        "quantization": variant.quantization or "none",
-        "loss": "plain" if variant.loss is None else loss_id(variant.loss),
-        "seed": spec.seed,
+        "packs": [[spec.member_id for spec in pack] for pack in packs],
+        "title": f"{first.variant_id}-seed-{first.seed}" + (f"-and-{num_others}" if num_others else ""),
     }
 
 
 @final
 class PlanSearcher(Searcher):
-    """Suggests the `missing` members of a plan, those of the lowest seeds first.
+    """Suggests what the agenda has ready. How trials went the agenda hears from Tune's callbacks, which know more."""
 
-    Ordered by seed, so that the populations grow evenly and partial results mean something. A member waits for its
-    parent where that one is missing as well; where the parent failed for good it ends up in `unreachable`.
-    """
-
-    def __init__(self, missing: Sequence[MemberSpec]) -> None:
+    def __init__(self, agenda: Agenda) -> None:
         super().__init__()
-        missing_ids = {spec.member_id for spec in missing}
-        self.ready: deque[MemberSpec] = deque()
-        self.children: dict[str, list[MemberSpec]] = defaultdict(list)
-        for spec in sorted(missing, key=lambda spec: spec.seed):
-            if spec.parent_id is not None and spec.parent_id in missing_ids:
-                self.children[spec.parent_id].append(spec)
-            else:
-                self.ready.append(spec)
-        self.live: dict[str, MemberSpec] = {}
-        self.unreachable: list[MemberSpec] = []
+        self.agenda = agenda
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.ready:
-            spec = self.live[trial_id] = self.ready.popleft()
-            return trial_config(spec)
-        # Tune would block for minutes if it got None while nothing is live.
-        return None if self.live and self.children else Searcher.FINISHED
+        packs = self.agenda.take(trial_id)
+        if packs:
+            return trial_config(packs)
+        # A live trial may break down and its members be tried again. Tune would block for minutes if it got None
+        # while nothing is live.
+        return None if self.agenda.has_live_trials else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        spec = self.live.pop(trial_id)
-        children = self.children.pop(spec.member_id, [])
-        if not error and result is not None and result.get("record"):
-            self.ready.extendleft(children)
-        else:
-            self.unreachable += children
+        """Nothing to do; see above."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: a sweep resumes from what is complete on storage, not from Tune's own state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore; see `save`."""
+
+
+@final
+class InOrder(FIFOScheduler):
+    """Trials in the order that they came in, but for those whose process is just starting.
+
+    Tune's own looks through all trials at every event, and gives an actor that has become free to the oldest waiting
+    trial, even where that one's own is starting and is then killed: where members end faster than processes start,
+    new ones would hardly get through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: list[Trial] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self.queue.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        self.queue = [trial for trial in self.queue if trial.status == Trial.PENDING]
+        return next((trial for trial in self.queue if not _is_starting(tune_controller, trial)), None)
+
+
+def _is_starting(tune_controller: Any, trial: Trial) -> bool:
+    """Ray has no public way to learn it; where another version keeps it elsewhere, none is."""
+    try:
+        controller = tune_controller._tune_controller
+        actor = controller._trial_to_actor.get(trial)
+        return actor is not None and controller._actor_manager.is_actor_started(actor)
+    except AttributeError:
+        return False

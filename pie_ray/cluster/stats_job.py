@@ -1,4 +1,4 @@
-"""The analysis spread over a Ray cluster: a task a variant, of robustness or of another evaluation set."""
+"""The analysis spread over a Ray cluster: a task some corrupted sets, or a variant on another evaluation set."""
 
 from __future__ import annotations
 

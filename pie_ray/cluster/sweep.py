@@ -1,4 +1,4 @@
-"""A sweep on Ray Tune: every member a trial; resumed from what is complete on storage, never from Tune's state."""
+"""A sweep on Ray Tune: a trial completes a few members. Resumed from what is on storage, never from Tune's state."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback, Stopper
 
+from ..compress.multiply_adds import multiply_adds
 from ..config import Recipe
 from ..errors import PieRayError
 from ..identity import MemberSpec, Plan
+from ..models import build_network
+from ..packing import pack_size, packs_of
 from ..progress import Observer
 from ..records import MemberRecord
-from ..store import Storage
-from .capacity import UseNotice, WaitNotice
-from .searcher import PlanSearcher
+from ..store import Storage, read_manifest
+from .agenda import Agenda, Pack
+from .capacity import UseNotice, WaitNotice, num_slots
+from .completing import open_bench
+from .searcher import InOrder, PlanSearcher
 from .sink import start_writers
-from .trainable import MemberTrainable, Shared
+from .teams import trial_resources
+from .trainable import MemberTrainable, OpenBench, Shared
 
 
 @dataclass
@@ -35,47 +41,63 @@ class SweepOutcome:
 
 
 def run_sweep(
-    recipe: Recipe, plan: Plan, storage: Storage, missing: Sequence[MemberSpec], observer: Observer
+    recipe: Recipe,
+    plan: Plan,
+    storage: Storage,
+    missing: Sequence[MemberSpec],
+    observer: Observer,
+    *,
+    open_bench: OpenBench = open_bench,
 ) -> SweepOutcome:
     """Complete the `missing` members of the plan on the Ray cluster that this process is connected to.
 
     The results folder must have been claimed for the recipe. Members that keep failing are named in the outcome while
     the others finish; a storage that fails is no member's fault and stops them all. Raises PieRayError for that.
+    `open_bench` is what completes members in a trial's process: a benchmark may put another in its place.
     """
     observer.planned(plan, missing)
     if not missing:
         return SweepOutcome()
     execution = recipe.execution
-    searcher = PlanSearcher(missing)
+    agenda = Agenda(
+        _packs(recipe, storage, missing),
+        max_retries=execution.max_retries,
+        members_per_trial=execution.members_per_trial,
+    )
     outcome, storage_watch = SweepOutcome(), _StorageWatch()
-    shared = Shared(recipe, storage, tuple(start_writers(storage, execution.num_writers)), os.getcwd())
+    writers = tuple(start_writers(storage, execution.num_writers))
+    shared = Shared(recipe, storage, writers, os.getcwd(), open_bench)
     trainable = tune.with_resources(
         tune.with_parameters(MemberTrainable, shared=shared),
-        {"cpu": execution.cpus_per_member, "gpu": execution.gpus_per_member, **execution.resources_per_member},
+        trial_resources(recipe),
     )
     # Enough pending trials for an autoscaler to see the demand; Tune's default for custom searchers is one.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(execution.num_pending)
+    # Tune's own state, which nothing is ever restored from; written now and then it is a third of the driver's work.
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"
     with tempfile.TemporaryDirectory(prefix="pie_ray-tune-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=PlanSearcher(agenda),
+                scheduler=InOrder(),
                 num_samples=-1,
                 max_concurrent_trials=execution.max_concurrent,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
+                trial_dirname_creator=_folder_name,
             ),
             run_config=tune.RunConfig(
                 name=recipe.name,
                 storage_path=scratch,
                 stop=storage_watch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=execution.max_retries),
+                # The agenda counts attempts, by member; a node that was drained is no one's failure, as ever with Tune.
+                failure_config=tune.FailureConfig(max_failures=0),
                 # A member keeps its own checkpoint; Tune has none to make.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[
-                    _ObserverCallback(plan, observer, outcome),
+                    _ObserverCallback(agenda, observer, outcome),
                     WaitNotice(execution, observer.waiting),
                     UseNotice(observer.cluster_used),
                 ],
@@ -87,13 +109,32 @@ def run_sweep(
             f"the storage failed: {storage_watch.failure}; {len(missing) - outcome.num_done} of "
             f"{len(plan.members)} members are missing; once it works the same command goes on"
         )
-    outcome.unreachable = tuple(searcher.unreachable)
-    outcome.interrupted = bool(searcher.ready or searcher.live or searcher.children)
+    outcome.unreachable = tuple(agenda.unreachable)
+    outcome.interrupted = not agenda.is_done
     return outcome
 
 
+def _packs(recipe: Recipe, storage: Storage, missing: Sequence[MemberSpec]) -> list[Pack]:
+    """By seed, so that the populations grow evenly and partial results mean something."""
+    in_order = sorted(missing, key=lambda spec: spec.seed)
+    if recipe.training.pack == 1:
+        return [(spec,) for spec in in_order]
+    manifest, execution = read_manifest(storage), recipe.execution
+    num_channels, image_size = manifest.image_shape[:2]
+    network = build_network(
+        recipe.model, num_classes=manifest.num_classes, num_channels=num_channels, image_size=image_size, seed=0
+    )
+    work, _ = multiply_adds(network, (num_channels, image_size, image_size))
+    size = pack_size(recipe.training, work, is_cuda=execution.gpus_per_member > 0)
+    return packs_of(in_order, size, least=num_slots(execution))
+
+
 def _trial_name(trial: Any) -> str:
-    return f"{trial.config['variant']}-seed-{trial.config['seed']}"
+    return str(trial.config["title"])
+
+
+def _folder_name(trial: Any) -> str:
+    return str(trial.trial_id)
 
 
 class _StorageWatch(Stopper):
@@ -110,42 +151,62 @@ class _StorageWatch(Stopper):
         return self.failure is not None
 
 
-class _ObserverCallback(Callback):
-    """Translates Tune's events into the observer's words."""
+_KEPT = {"trial_id", "done", "node_ip", "pid"}
+"""Of a trial's result, what Tune itself still needs."""
 
-    def __init__(self, plan: Plan, observer: Observer, outcome: SweepOutcome) -> None:
-        self.specs = {spec.member_id: spec for spec in plan.members}
-        self.observer, self.outcome = observer, outcome
+
+class _ObserverCallback(Callback):
+    """Translates Tune's events into the agenda's and the observer's words."""
+
+    def __init__(self, agenda: Agenda, observer: Observer, outcome: SweepOutcome) -> None:
+        self.agenda, self.observer, self.outcome = agenda, observer, outcome
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune saves its callbacks for a resume that never happens; a terminal's locks cannot be saved.
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.observer.started(self._spec(trial))
+        self._begin(self.agenda.current(trial.trial_id))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "error" in result:
-            self._fail(trial, result["error"])
-        elif "record" in result:
-            self.outcome.num_done += 1
-            self.observer.done(self._spec(trial), MemberRecord.model_validate_json(result["record"]))
+        records, errors = result.get("records", {}), result.get("errors", {})
+        for member_id, text in records.items():
+            spec = self.agenda.settle(trial.trial_id, member_id, is_complete=True)
+            if spec is not None:
+                self.outcome.num_done += 1
+                self.observer.done(spec, MemberRecord.model_validate_json(text))
+        for member_id, reason in errors.items():
+            spec = self.agenda.settle(trial.trial_id, member_id, is_complete=False)
+            if spec is not None:
+                self._fail(spec, reason)
+        if not result["done"]:
+            self._begin(self.agenda.current(trial.trial_id))
+        # What is left in it Tune keeps for as long as the sweep lasts, with statistics of every number.
+        for key in result.keys() - _KEPT:
+            del result[key]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.observer.retried(self._spec(trial), _reason(trial))
+        reason = _reason(trial)
+        for spec in self.agenda.current(trial.trial_id):
+            self.observer.retried(spec, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._fail(trial, _reason(trial))
+        reason = _reason(trial)
+        again, given_up = self.agenda.broke_down(trial.trial_id)
+        for spec in again:
+            self.observer.retried(spec, reason)
+        for spec in given_up:
+            self._fail(spec, reason)
 
-    def _fail(self, trial: Any, reason: str) -> None:
-        spec = self._spec(trial)
+    def _begin(self, pack: Pack) -> None:
+        for spec in pack:
+            self.observer.started(spec)
+
+    def _fail(self, spec: MemberSpec, reason: str) -> None:
         self.outcome.failed[spec.member_id] = reason
         self.observer.failed(spec, reason)
-
-    def _spec(self, trial: Any) -> MemberSpec:
-        return self.specs[trial.config["member_id"]]
 
 
 def _reason(trial: Any) -> str:

@@ -1,31 +1,37 @@
-"""The trial: one member at a time in an actor that is used again for the next."""
+"""The trial: a few packs of members, one after the other, in an actor that is used again for the next trial.
+
+No torch in here: what completes members is handed in, and loads what it needs when the first is due.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
-import torch
 from ray import tune
 
 from ..config import Recipe
-from ..data import load_splits_of_sweep
-from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, StorageError
-from ..identity import MemberSpec, make_plan
-from ..member import run_member
+from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, PieRayError, StorageError
+from ..identity import make_plan
 from ..records import MemberRecord
-from ..store import Storage, read_manifest
-from ..workplace import Workplace
-from .sink import ActorSink, WriterLostError
+from ..store import Sink, Storage, complete_record, read_manifest
+from .agenda import Pack
+from .sink import ActorSink
 
 HOPELESS = (NonFiniteLossError, CompressionError, DataError, ModelError)
 """Errors that another attempt would only repeat: the member's bits are decided by its recipe."""
 
-NUM_WRITER_LOSSES = 3
-"""Deaths of its writer that a member survives without being counted as failed."""
+Results = Mapping[str, MemberRecord | PieRayError]
+"""Of a pack, by member id: its record, or one of the hopeless errors."""
+
+Complete = Callable[[Pack], Results]
+"""Brings a pack of members to completion; whatever it raises is tried again."""
+
+OpenBench = Callable[[Recipe, Storage, Sink], Complete]
+"""Loads in a trial's process what its members need."""
 
 
 @dataclass(frozen=True)
@@ -37,48 +43,56 @@ class Shared:
     writers: tuple[Any, ...]
     search_path: str
     """The driver's working directory, where `module:function` networks are looked for too."""
-
-
-def open_workplace(shared: Shared) -> Workplace:
-    """Load the data in this process.
-
-    Raises DataError where this node's images are not those that the results folder was begun with.
-    """
-    recipe = shared.recipe
-    splits = load_splits_of_sweep(recipe.data, recipe.execution.cache, read_manifest(shared.storage).fingerprint)
-    return Workplace(recipe=recipe, splits=splits, storage=shared.storage, sink=ActorSink(list(shared.writers)))
+    open_bench: OpenBench
 
 
 class MemberTrainable(tune.Trainable):
-    """One step brings one member to completion and returns its record."""
+    """One step brings one pack of members to completion and returns their records."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:
-        torch.set_num_threads(shared.recipe.execution.cpus_per_member)
         if os.path.isdir(shared.search_path) and shared.search_path not in sys.path:
             sys.path.append(shared.search_path)
         self.specs = {spec.member_id: spec for spec in make_plan(shared.recipe).members}
         self.shared = shared
-        self.workplace: Workplace | None = None
+        self.bench: _Bench | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         return True
 
     def step(self) -> dict[str, Any]:
-        # Loaded here and not in setup: an error in setup would kill the actor without naming the member's trouble.
+        packs = self.config["packs"]
+        pack = tuple(self.specs[member_id] for member_id in packs[self.iteration])
+        is_last = self.iteration + 1 == len(packs)
+        # Loaded here and not in setup: an error in setup would kill the actor without naming the members' trouble.
         try:
-            if self.workplace is None:
-                self.workplace = open_workplace(self.shared)
-            record = _run_member(self.specs[self.config["member_id"]], self.workplace)
+            self.bench = self.bench or _Bench(self.shared)
+            results = self.bench.complete(pack)
         except StorageError as error:
             return {"done": True, "storage_failure": str(error)}
         except HOPELESS as error:
-            return {"done": True, "error": f"{type(error).__name__}: {error}"}
-        return {"done": True, "record": record.model_dump_json()}
+            results = {spec.member_id: error for spec in pack}
+        return {"done": is_last, **_told(results)}
 
 
-def _run_member(spec: MemberSpec, workplace: Workplace) -> MemberRecord:
-    """Where a writer dies the member is not to blame: it predicts again, from its checkpoint."""
-    for _ in range(NUM_WRITER_LOSSES):
-        with suppress(WriterLostError):
-            return run_member(spec, workplace)
-    return run_member(spec, workplace)
+@final
+class _Bench:
+    """Where a process completes its members."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.storage = shared.storage
+        self.suites = tuple(read_manifest(shared.storage).suites)
+        self._complete = shared.open_bench(shared.recipe, shared.storage, ActorSink(list(shared.writers)))
+
+    def complete(self, pack: Pack) -> dict[str, MemberRecord | PieRayError]:
+        """Members that are complete already, from an attempt whose end no one heard of, are only read again."""
+        there = {spec.member_id: complete_record(self.storage, spec, self.suites) for spec in pack}
+        results: dict[str, MemberRecord | PieRayError] = {key: record for key, record in there.items() if record}
+        missing = tuple(spec for spec in pack if spec.member_id not in results)
+        return results | dict(self._complete(missing)) if missing else results
+
+
+def _told(results: Results) -> dict[str, dict[str, str]]:
+    """Results as texts, which Tune passes on as they are."""
+    records = {key: found.model_dump_json() for key, found in results.items() if isinstance(found, MemberRecord)}
+    errors = {key: f"{type(found).__name__}: {found}" for key, found in results.items() if key not in records}
+    return {"records": records, "errors": errors}

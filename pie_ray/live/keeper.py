@@ -32,11 +32,18 @@ def utc_now() -> datetime:
 class ProgressKeeper:
     """An Observer whose `progress` is a whole new value after each event, so that any thread may read it.
 
-    `done` are the ids of members of the plan that are complete already.
+    `done` are the ids of members of the plan that are complete already; `num_members_at_most` is what the plan may grow
+    to, None where it does not grow.
     """
 
     def __init__(
-        self, plan: Plan, done: Collection[str], *, driver: str = "", now: Callable[[], datetime] = utc_now
+        self,
+        plan: Plan,
+        done: Collection[str],
+        *,
+        num_members_at_most: int | None = None,
+        driver: str = "",
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._now = now
         self._started_at: dict[str, datetime] = {}
@@ -54,6 +61,7 @@ class ProgressKeeper:
             updated_at=_text(now()),
             driver=driver,
             num_members=len(plan.members),
+            num_members_at_most=num_members_at_most,
             num_done=sum(spec.member_id in done for spec in plan.members),
             variants=variants_progress(plan, done),
         )
@@ -72,6 +80,16 @@ class ProgressKeeper:
         self._missing = missing
         self._estimate = Estimate(len(missing) - num_derived, num_derived)
         self._tell(images=None)
+
+    def grown(self, plan: Plan, done: Collection[str]) -> None:
+        """The plan has more members of the same variants; `done` are the ids of those that are complete."""
+        told = self.progress.variants
+        variants = {
+            variant_id: variant.model_copy(update={"num_failed": told[variant_id].num_failed})
+            for variant_id, variant in variants_progress(plan, done).items()
+        }
+        num_done = sum(variant.num_done for variant in variants.values())
+        self._tell(num_members=len(plan.members), num_done=num_done, variants=variants)
 
     def started(self, spec: MemberSpec) -> None:
         now = self._now()

@@ -84,7 +84,7 @@ def settle_progress(storage: Storage, keeper: ProgressKeeper) -> None:
     """Where a driver found nothing to do, what is stored says so too; it keeps the figures of the last one's work."""
     found = keeper.progress
     over = {"note": "", "num_running": 0, "num_failed": 0, "images": None, "seconds_left": None, "cluster": None}
-    counts = {"num_members": found.num_members, "num_done": found.num_done, "variants": found.variants}
+    counts = {name: getattr(found, name) for name in ("num_members", "num_members_at_most", "num_done", "variants")}
     with suppress(StoreError):
         storage = storage.with_patience(0)
         stored = read_progress(storage)

@@ -64,7 +64,7 @@ def look(storage: Storage) -> SweepStatus:
 
 
 def _state(results: Results, progress: SweepProgress | None, *, is_lost: bool) -> Seen:
-    if not results.missing_members:
+    if results.is_complete:
         return "complete"
     if is_lost or (progress is not None and progress.state == "running"):
         return "lost"
@@ -80,6 +80,7 @@ def _counted(results: Results) -> SweepProgress:
         started_at=begun,
         updated_at=begun,
         num_members=len(results.plan.members),
+        num_members_at_most=results.num_members_at_most,
         num_done=len(results.found.records),
         variants=variants,
     )
@@ -89,8 +90,9 @@ def _corrected(told: SweepProgress, results: Results) -> SweepProgress:
     """What a driver told last, with the members that are there now."""
     found = _counted(results)
     changes = {"num_members": found.num_members, "num_done": found.num_done, "variants": found.variants}
+    changes |= {"num_members_at_most": found.num_members_at_most}
     changes |= {"num_running": 0, "images": None, "seconds_left": None, "cluster": None}
-    if not results.missing_members:
+    if results.is_complete:
         return told.model_copy(update=changes | {"num_failed": 0, "note": ""})
     failed = {variant_id: variant.num_failed for variant_id, variant in told.variants.items()}
     changes["variants"] = {
