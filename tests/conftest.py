@@ -62,7 +62,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
     Which one is not known. The commands themselves run in processes of their own, whose exit codes the tests look at.
     """
-    if _exit_status in config.stash:
+    # pytest-xdist's own processes have no end but the one that they are told of.
+    if _exit_status in config.stash and not hasattr(config, "workerinput"):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[_exit_status])

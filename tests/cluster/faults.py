@@ -29,7 +29,7 @@ from rich.table import Table
 
 from pie_ray.analysis import analyze, open_results
 from pie_ray.identity import MemberSpec
-from pie_ray.store import Storage, paths
+from pie_ray.store import Storage, paths, read_progress
 from tests.cluster.conftest import TRAINING, WRITING, Sweep, SweepStarter, starter
 from tests.cluster.mlflow_server import mlflow_server
 from tests.cluster.nodes import cluster
@@ -164,6 +164,23 @@ def kill_workers(ground: Ground) -> Ending:
         longest = max(longest, *seconds)
     assert sweep.finish() == 0, sweep.output
     assert "tried again" in sweep.output and "died" in sweep.output
+    return snapshot(sweep.results), longest
+
+
+def kill_workers_of_long_trials(ground: Ground) -> Ending:
+    """Of six members each; a death costs the member that it hits an attempt, and the others of its trial nothing."""
+    options = ("--set", "execution.members_per_trial=6", "--set", "execution.max_retries=1")
+    sweep = ground.start(RECIPE, None, *options)
+    longest = 0.0
+    for num_complete in (1, 4):
+        sweep.wait_for(num_complete)
+        with recovery(sweep) as seconds:
+            sweep.kill_a_worker()
+        longest = max(longest, *seconds)
+    assert sweep.finish() == 0, sweep.output
+    assert sweep.output.count("tried again") == 2, sweep.output
+    told = read_progress(sweep.results)
+    assert told is not None and (told.num_done, told.num_retried, told.num_failed) == (NUM_MEMBERS, 2, 0)
     return snapshot(sweep.results), longest
 
 
@@ -408,6 +425,7 @@ def recovery(sweep: Sweep) -> Iterator[list[float]]:
 FAULTS: dict[str, Callable[[Ground], Ending]] = {
     "none, in another storage": nothing,
     "kill -9 of two training workers": kill_workers,
+    "kill -9 of two workers in trials of six members": kill_workers_of_long_trials,
     "kill -9 of the writers": kill_writers,
     "kill -9 of a worker node": kill_a_node,
     "kill -9 of the driver, resumed": kill_the_driver,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pie_ray.tracking.connection import connect
-from tests.cluster.nodes import LocalNetwork
+from tests.cluster.nodes import free_port
 from tests.cluster.processes import end_session
 
 START_SECONDS = 120
@@ -26,7 +26,7 @@ class MlflowServer:
     def __init__(self, folder: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.variables = dict(variables or {})
-        port = LocalNetwork().free_port()
+        port = free_port()
         self.uri = f"http://127.0.0.1:{port}"
         self.command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",

@@ -170,6 +170,29 @@ class Cluster:
             return str(found.read().decode())
 
 
+# Below the ports that systems hand out themselves and above those of Ray's workers; each pytest process has its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(20_000, 32_000)[_WORKER % 6 * 2_000 :][:2_000]
+_next_ports = itertools.cycle(_PORTS)
+
+
+def free_port(ip: str = "127.0.0.1") -> int:
+    """A port that nobody listens on and that this process has not given before.
+
+    One that the system picks (port 0) may be picked again as soon as it is let go of: by the next call, or by anybody's
+    outgoing connection.
+    """
+    for port in itertools.islice(_next_ports, len(_PORTS)):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((ip, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port from {_PORTS[0]} to {_PORTS[-1]}")
+
+
 class LocalNetwork:
     """All nodes on the loopback address."""
 
@@ -179,9 +202,7 @@ class LocalNetwork:
         return self.ip, []
 
     def free_port(self) -> int:
-        with socket.socket() as listener:
-            listener.bind((self.ip, 0))
-            return int(listener.getsockname()[1])
+        return free_port(self.ip)
 
     def end(self) -> None:
         """Nothing was made."""

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pie_ray.cluster.capacity import WaitNotice
+from pie_ray.cluster.capacity import NodeType, WaitNotice, check_fits, requests
 from pie_ray.config import Execution
-from pie_ray.errors import RecipeError
+from pie_ray.errors import InputError, RecipeError
 from pie_ray.identity import make_plan
 from pie_ray.recipe import parse_recipe
 from tests.cluster.asking import ask
@@ -213,6 +213,21 @@ def test_a_sweep_says_once_what_it_waits_for():
         notice.on_step_end(2, trials)
     assert len(said) == 2
     assert "each needs a node with 1 CPU and 0.5 GPU free" in said[0]
+
+
+def test_processes_of_one_member_may_lie_on_several_nodes(monkeypatch):
+    asked = requests(Execution(cpus_per_member=2, gpus_per_member=1))
+    resources = {"CPU": 8, "GPU": 2}
+    assert [NodeType("a", resources, limit).room(asked) for limit in (None, 3, float("inf"))] == [2, 6, float("inf")]
+    assert NodeType("b", {"CPU": 64}, float("inf")).room(asked) == 0
+
+    node = {"Alive": True, "Resources": resources}
+    monkeypatch.setattr("pie_ray.cluster.capacity.ray.nodes", lambda: [node, node])
+    monkeypatch.setattr("pie_ray.cluster.capacity._startable", list)
+    execution = Execution(cpus_per_member=2, gpus_per_member=1)
+    check_fits(execution, is_private=False, num_processes=4)
+    with pytest.raises(InputError, match=r"asks for 5 times 2 CPU and 1 GPU, .* have room for 4 of them"):
+        check_fits(execution, is_private=False, num_processes=5)
 
 
 def test_accounts_that_overlap_are_counted():

@@ -14,15 +14,10 @@ from pie_ray.records import MemberRecord
 from pie_ray.tracking import MlflowTracker
 from pie_ray.tracking.connection import find_or_create_experiment
 from tests.cluster.mlflow_server import mlflow_server
+from tests.cluster.nodes import free_port
 from tests.tracking.logged import ARTIFACTS, METRICS, RECORDS, Logged, log_all, make_sweep
 
 PASSWORD = "a-long-pass-word"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_a_sweep_through_a_server(server: str, capfd: pytest.CaptureFixture[str]) -> None:
