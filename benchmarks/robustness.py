@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,8 +38,8 @@ import numpy as np
 NUM_PROCESSES = 2
 SPARSITIES = (0.3, 0.5, 0.7, 0.9, 0.95, 0.1, 0.99)
 SCHEMES = ("float16", "static_int8")
-NUM_CLASSES = 10
 SUITE = "corruptions"
+MOST_CLASSES_WITH_LOGITS = 100
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
@@ -51,6 +51,7 @@ class Size:
     num_variants: int
     num_sets: int
     num_examples: int
+    num_classes: int = 10
 
     @property
     def num_predictions(self) -> int:
@@ -103,7 +104,7 @@ class Images:
     @classmethod
     def of(cls, size: Size) -> Images:
         rng = np.random.default_rng(0)
-        labels = rng.integers(NUM_CLASSES, size=size.num_examples)
+        labels = rng.integers(size.num_classes, size=size.num_examples)
         kinds = [name.split("/")[1:] for name in size.sets]
         sensitivity = {
             corruption: rng.uniform(0.2, 1.2) * rng.gamma(2, 0.5, size.num_examples)
@@ -111,7 +112,7 @@ class Images:
         }
         return cls(
             labels=labels,
-            confusable=(labels + rng.integers(1, NUM_CLASSES, size=size.num_examples)) % NUM_CLASSES,
+            confusable=(labels + rng.integers(1, size.num_classes, size=size.num_examples)) % size.num_classes,
             ease=rng.normal(5, 2, size.num_examples).astype(np.float32),
             loss=np.stack([int(severity) * sensitivity[name] for name, severity in kinds]).astype(np.float32),
         )
@@ -124,13 +125,13 @@ def write_store(folder: str, size: Size) -> None:
     from pie_ray.store import Manifest, Storage, claim, write_examples
 
     storage, recipe = Storage(folder), parse_recipe(size.recipe, [])
-    plan, names = make_plan(recipe), tuple(map(str, range(NUM_CLASSES)))
+    plan, names = make_plan(recipe), tuple(map(str, range(size.num_classes)))
     manifest = Manifest(
         name="robustness",
         sweep_id=plan.sweep_id,
         base=describe_base(recipe),
         fingerprint="0" * 16,
-        num_classes=NUM_CLASSES,
+        num_classes=size.num_classes,
         class_names=names,
         suites={
             "clean": {"test": size.num_examples},
@@ -150,7 +151,7 @@ def write_variant(folder: str, size: Size, variant_id: str) -> None:
     from pie_ray.identity import make_plan
     from pie_ray.recipe import parse_recipe
     from pie_ray.records import MemberRecord
-    from pie_ray.store import ParquetSink, Storage, prediction_batch, write_predictions, write_record
+    from pie_ray.store import Storage, write_predictions, write_record
 
     storage, images, plan = Storage(folder), Images.of(size), make_plan(parse_recipe(size.recipe, []))
     variant = next(each for each in plan.variants if each.variant_id == variant_id)
@@ -163,14 +164,10 @@ def write_variant(folder: str, size: Size, variant_id: str) -> None:
     images = Images(images.labels, images.confusable, images.ease - loss, images.loss * (1 + variant.sparsity**4 / 4))
     for spec in plan.population(variant_id):
         rng = np.random.default_rng([2, place, spec.seed])
-        clean = predict(images, np.zeros((1, 1), np.float32), rng)[0]
-        logits = rng.normal(0, 1, (size.num_examples, NUM_CLASSES)).astype(np.float32)
-        logits[np.arange(size.num_examples), clean] += 6
-        ids, sink = np.arange(size.num_examples), ParquetSink(storage)
-        with sink.open(spec, "clean", size.num_examples) as rows:
-            rows.write(prediction_batch("test", ids, images.labels, logits, store_logits=True))
-            rows.commit()
-        write_predictions(storage, spec, SUITE, table(size, images, predict(images, images.loss, rng), rng))
+        clean = predict(size, images, np.zeros((1, 1), np.float32), rng)[0]
+        write_predictions(storage, spec, "clean", clean_table(size, images, clean, rng))
+        corrupted = predict(size, images, images.loss, rng)
+        write_predictions(storage, spec, SUITE, table(size.sets, images, corrupted, rng))
         record = MemberRecord(
             member_id=spec.member_id,
             variant_id=variant_id,
@@ -184,16 +181,30 @@ def write_variant(folder: str, size: Size, variant_id: str) -> None:
         write_record(storage, record)
 
 
-def predict(images: Images, loss: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def predict(size: Size, images: Images, loss: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """uint16 [sets, examples]: right, taken for the confusable class, or anything."""
     shape = (len(loss), images.labels.size)
     chance = rng.random(shape, np.float32)
     score = images.ease - loss + np.log((chance + 1e-6) / (1 - chance + 1e-6))
-    anything = rng.integers(NUM_CLASSES, size=shape, dtype=np.uint16)
+    anything = rng.integers(size.num_classes, size=shape, dtype=np.uint16)
     return np.where(score > 0, images.labels, np.where(score > -3, images.confusable, anything)).astype(np.uint16)
 
 
-def table(size: Size, images: Images, predictions: np.ndarray, rng: np.random.Generator) -> Any:
+def clean_table(size: Size, images: Images, predictions: np.ndarray, rng: np.random.Generator) -> Any:
+    """With logits, unless there are so many classes that they would outgrow all else."""
+    import pyarrow as pa
+
+    from pie_ray.store import prediction_batch
+
+    if size.num_classes > MOST_CLASSES_WITH_LOGITS:
+        return table(["test"], images, predictions[None], rng)
+    logits = rng.normal(0, 1, (size.num_examples, size.num_classes)).astype(np.float32)
+    ids = np.arange(size.num_examples)
+    logits[ids, predictions] += 6
+    return pa.Table.from_batches([prediction_batch("test", ids, images.labels, logits, store_logits=True)])
+
+
+def table(sets: Sequence[str], images: Images, predictions: np.ndarray, rng: np.random.Generator) -> Any:
     """As a sweep collects it; what no statistic of robustness reads, such as confidences, is filled with noise."""
     import pyarrow as pa
 
@@ -203,7 +214,7 @@ def table(size: Size, images: Images, predictions: np.ndarray, rng: np.random.Ge
     noise = rng.random(predictions.size + len(schema.PREDICTIONS), np.float32)
     columns = {name: noise[start : start + predictions.size] for start, name in enumerate(schema.PREDICTIONS.names)} | {
         schema.EVALUATION_SET: pa.DictionaryArray.from_arrays(
-            np.repeat(np.arange(num_sets, dtype=np.int32), num_examples), size.sets
+            np.repeat(np.arange(num_sets, dtype=np.int32), num_examples), sets
         ),
         schema.EXAMPLE_ID: np.tile(np.arange(num_examples), num_sets),
         schema.LABEL: np.tile(images.labels.astype(np.uint16), num_sets),
