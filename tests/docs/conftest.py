@@ -55,10 +55,11 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    """`results/digits` as `pie-ray run` leaves it, after fewer epochs; `examples/` and `jobs/`."""
+    """`results/digits` as `pie-ray run` leaves it, after fewer epochs; `examples/`, `jobs/` and `cluster.yaml`."""
     folder = tmp_path_factory.mktemp("workshop")
     for name in ("examples", "jobs"):
         shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "cluster.yaml", folder)
     with tempfile.TemporaryDirectory(prefix="pr", ignore_cleanup_errors=True) as ray_folder:
         made = Workshop(folder, _environment(tmp_path_factory.mktemp("home"), ray_folder))
         made.run("pie-ray", "run", *(part for field in FEWER_EPOCHS for part in ("--set", field)))

@@ -72,6 +72,20 @@ def celeba(folder: Path) -> Path:
     return folder
 
 
+def imagenet(folder: Path) -> Path:
+    """ImageNet's layout with digits in it, and ImageNet-C and ImageNet-A beside it: of the clean test images."""
+    images, labels = pixels(40)
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+        places = [folder / "train"] if row < NUM_TRAIN else [folder / "val", folder.parent / "a"]
+        if row >= NUM_TRAIN:
+            places += [folder.parent / "c" / "fog" / str(severity) for severity in (1, 2, 3, 4, 5)]
+        for place in places:
+            path = place / f"n{label:08d}" / f"{row:08d}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).convert("RGB").save(path)
+    return folder
+
+
 LESS = (
     *("training.epochs=2", "training.batch_size=30", "training.learning_rate=0.02", "training.precision=float32"),
     *("population.num_members=2", "execution.tracking={kind: none}"),
@@ -82,8 +96,18 @@ EXAMPLES: dict[str, tuple[Callable[[Path], Path] | None, tuple[str, ...]]] = {
     "fashion_mnist": (idx_files, ()),
     "label_preservation": (idx_files, ()),
     "cifar10": (parquet_files, ()),
+    "cifar10_fast": (parquet_files, ()),
     "robustness": (parquet_files, (SUITE,)),
     "cifar10_paper": (parquet_files, ("model.depth=10", "model.width=1")),
+    "imagenet_paper": (
+        imagenet,
+        (
+            *("data.image_size=16", "model={kind: wide_resnet, depth: 10, width: 1}"),
+            *("training.schedule={kind: step, milestones: [1]}", "training.num_processes=1"),
+            "variants.0.pruning.sparsities=[0.9]",
+            *("evaluation.suites.imagenet_c.path=c", "evaluation.suites.imagenet_a.path=a"),
+        ),
+    ),
     "celeba": (celeba, ("data.image_size=16", "model.stem=imagenet", "variants.0.pruning.sparsities=[0.9]")),
 }
 
