@@ -52,7 +52,14 @@ class MemberSpec:
     @property
     def mask_seed(self) -> int:
         """Seed of random masks, which share no random numbers with the batches."""
-        return int(_hash({"member_id": self.member_id, "of": "masks"}), 16) % 2**63
+        return self._seed_of("masks")
+
+    def network_seed(self, training: int, process: int) -> int:
+        """Seed of what the network itself draws, as for dropout, in one of the member's trainings and processes."""
+        return self._seed_of(f"network {training} {process}")
+
+    def _seed_of(self, what: str) -> int:
+        return int(_hash({"member_id": self.member_id, "of": what}), 16) % 2**63
 
 
 @dataclass(frozen=True)

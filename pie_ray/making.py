@@ -34,6 +34,7 @@ from .training import (
     TrainingResult,
     make_batches,
     make_route,
+    random_numbers,
     train,
 )
 from .training.whitening import whiten_first_convolution
@@ -214,6 +215,7 @@ class MemberFit:
     team: Team = ALONE
     result: TrainingResult | None = None
     """Of the last training; None where there was none."""
+    num_trainings: int = 0
 
     @cached_property
     def config(self) -> Training:
@@ -247,21 +249,24 @@ class MemberFit:
         self, network: nn.Module, *, after_step: AfterStep, first_epoch: int = 0, keeps: Resumable | None = None
     ) -> None:
         """As `Fit` has it."""
+        self.num_trainings += 1
         if self.states is not None and not self.states.next_training():
             return
+        seed = self.spec.network_seed(self.num_trainings, self.team.share[0])
         try:
-            self.result = train(
-                network,
-                self.batches,
-                self.config,
-                objective=self._objective(),
-                first_epoch=first_epoch,
-                after_step=after_step,
-                on_epoch=self.on_epoch,
-                keeps=keeps,
-                states=self.states,
-                team=self.team,
-            )
+            with random_numbers(seed, self.device):
+                self.result = train(
+                    network,
+                    self.batches,
+                    self.config,
+                    objective=self._objective(),
+                    first_epoch=first_epoch,
+                    after_step=after_step,
+                    on_epoch=self.on_epoch,
+                    keeps=keeps,
+                    states=self.states,
+                    team=self.team,
+                )
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{self.spec.variant_id}, seed {self.spec.seed}: {error}") from error
 

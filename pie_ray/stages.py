@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,18 +105,8 @@ def _complete(
         return
     try:
         with ProgressPublisher(keeper, study.storage, tracker):
-            _sweep_missing(
-                study,
-                results,
-                plan,
-                missing,
-                console,
-                tracker,
-                keeper,
-                address,
-                verbose,
-                grows=trains and results.sizes is not None,
-            )
+            drive = _Drive(study, console, tracker, keeper, address, verbose)
+            drive.complete(results, plan, missing, grows=trains and results.sizes is not None)
     finally:
         # Where the storage failed the sweep, what is known of it must do.
         with suppress(StorageError):
@@ -143,46 +133,45 @@ def _trained(results: Results, console: Console) -> Plan:
     return replace(results.plan, members=trained)
 
 
-def _sweep_missing(
-    study: Study,
-    results: Results,
-    plan: Plan,
-    missing: Sequence[MemberSpec],
-    console: Console,
-    tracker: Tracker,
-    keeper: ProgressKeeper,
-    address: str | None,
-    verbose: bool,
-    *,
-    grows: bool,
-) -> None:
-    """Complete `missing` of the members in `plan`, which may be a part of the study's.
+@dataclass(frozen=True)
+class _Drive:
+    """What a sweep is made with: where it runs, and who hears of it."""
 
-    With `grows` they are all that `results` lacks, and an adaptive population goes on from them.
-    """
-    from .cluster.local import ray_session
+    study: Study
+    console: Console
+    tracker: Tracker
+    keeper: ProgressKeeper
+    address: str | None
+    verbose: bool
 
-    with ray_session(address, verbose=verbose) as is_private:
-        from .cluster.capacity import check_fits
-        from .cluster.sweep import run_sweep
+    def complete(self, results: Results, plan: Plan, missing: Sequence[MemberSpec], *, grows: bool) -> None:
+        """Complete `missing` of the members in `plan`, which may be a part of the study's.
 
-        num_processes = study.recipe.training.num_processes
-        check_fits(study.recipe.execution, is_private=is_private, num_processes=num_processes)
-        _prepare_images(study, console, keeper)
-        with ConsoleObserver(console, keeper, on_done=tracker.log_member) as observer:
-            observers = Observers(keeper, observer)
+        With `grows` they are all that `results` lacks, and an adaptive population goes on from them.
+        """
+        from .cluster.local import ray_session
 
-            def run(plan: Plan, missing: Sequence[MemberSpec]) -> SweepOutcome:
-                return run_sweep(study.recipe, plan, study.storage, missing, observers)
+        with ray_session(self.address, verbose=self.verbose) as is_private:
+            from .cluster.capacity import check_fits
+            from .cluster.sweep import run_sweep
 
-            if grows:
-                plan, outcome = run_rounds(run, results, console, keeper.grown)
-            else:
-                outcome = run(plan, missing)
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if outcome.failed or outcome.unreachable:
-        raise SweepError(_failures(plan, outcome.failed, outcome.unreachable))
+            recipe = self.study.recipe
+            check_fits(recipe.execution, is_private=is_private, num_processes=recipe.training.num_processes)
+            _prepare_images(self.study, self.console, self.keeper)
+            with ConsoleObserver(self.console, self.keeper, on_done=self.tracker.log_member) as observer:
+                observers = Observers(self.keeper, observer)
+
+                def run(plan: Plan, missing: Sequence[MemberSpec]) -> SweepOutcome:
+                    return run_sweep(recipe, plan, self.study.storage, missing, observers)
+
+                if grows:
+                    plan, outcome = run_rounds(run, results, self.console, self.keeper.grown)
+                else:
+                    outcome = run(plan, missing)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        if outcome.failed or outcome.unreachable:
+            raise SweepError(_failures(plan, outcome.failed, outcome.unreachable))
 
 
 def _prepare_images(study: Study, console: Console, keeper: ProgressKeeper) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
+import torch
+from torch import nn
 
 from pie_ray.errors import NonFiniteLossError, StorageError
 from pie_ray.identity import make_plan
@@ -126,6 +128,22 @@ def test_whatever_the_optimizer_remembers_is_kept(tmp_path, setting):
         assert epochs == ([2] if kills else [1, 2])
         data.append(read_checkpoint(study.storage, spec.variant_id, spec.seed))
     assert data[0] == data[1]
+
+
+def with_dropout(num_classes, num_channels, image_size):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(num_channels * image_size**2, num_classes))
+
+
+def test_what_a_network_draws_follows_from_the_member_alone(tmp_path):
+    data = {}
+    for name, kills in {"once": [], "again": [], "killed": [4, 1]}.items():
+        study, place = begun(tmp_path / name, f"model={{kind: custom, factory: '{__name__}:with_dropout'}}")
+        torch.rand(len(data))
+        before = torch.get_rng_state()
+        goes_on(study, place, study.plan.members[0], kills)
+        assert torch.equal(torch.get_rng_state(), before)
+        data[name] = read_checkpoint(study.storage, "dense", study.plan.members[0].seed)
+    assert data["once"] == data["again"] == data["killed"]
 
 
 @pytest.fixture

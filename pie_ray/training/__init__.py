@@ -1,7 +1,7 @@
 """The training engine: one loop over batches of tensors. Knows neither store, tracking nor Ray."""
 
 from .batches import Batches, BatchSource, Normalise
-from .device import choose_device, resolve_precision
+from .device import choose_device, random_numbers, resolve_precision
 from .inference import images_per_pass, predict
 from .loop import TrainingResult, train
 from .objective import Objective, PlainLoss, PreservingLoss
@@ -33,6 +33,7 @@ __all__ = [
     "make_batches",
     "make_route",
     "predict",
+    "random_numbers",
     "resolve_precision",
     "train",
 ]

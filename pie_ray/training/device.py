@@ -1,7 +1,9 @@
-"""Where a member computes, and in which precision."""
+"""Where a member computes, in which precision, and with which of PyTorch's own random numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -27,3 +29,11 @@ def _cpu_multiplies_bfloat16() -> bool:
     # torch.cpu has these checks in every version we support, none of them public yet.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Let what a network draws without a generator, as for dropout, follow from `seed`; afterwards all is as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
