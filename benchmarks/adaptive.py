@@ -33,7 +33,7 @@ from pie_ray import __version__, adaptive, stats
 from pie_ray.analysis import Results, clean_set, kin_of, open_results
 from pie_ray.store import Storage, schema
 
-FEWEST, STEP, INTERVAL = 12, 4, 0.2
+STEP, INTERVAL = 4, 0.2
 OVERRIDES = (
     "execution.tracking={kind: none}",
     "execution.measure_latency=false",
@@ -82,8 +82,8 @@ class Replay:
     reasons: Mapping[str, str]
 
 
-def read(results: Results) -> Stored:
-    """Raises SystemExit where there are fewer members than a replay takes."""
+def read(results: Results, fewest: int) -> Stored:
+    """Raises SystemExit where there are fewer members than a replay begins with."""
     evaluation_set = clean_set(results.evaluation_sets)
     if results.is_multilabel or evaluation_set is None:
         raise SystemExit(f"{results.storage}: found attributes learned jointly; accepted are classes")
@@ -92,8 +92,8 @@ def read(results: Results) -> Stored:
         for variant in results.plan.variants
     }
     seeds = set.intersection(*(set(each.seeds) if each else set() for each in populations.values()))
-    if len(seeds) < FEWEST:
-        raise SystemExit(f"{results.storage}: found {len(seeds)} seeds that all variants have; accepted are {FEWEST}")
+    if len(seeds) < fewest:
+        raise SystemExit(f"{results.storage}: found {len(seeds)} seeds that all variants have; accepted are {fewest}")
     rows = {
         name: each.arrays[schema.PREDICTION][[each.seeds.index(seed) for seed in sorted(seeds)]]
         for name, each in populations.items()
@@ -133,8 +133,8 @@ def judge(stored: Stored, name: str, sizes: Mapping[str, int], rule: adaptive.Ru
     return adaptive.judge(stability, num_mine, rule)
 
 
-def rule_of(num_members: int, target: float, most: int) -> adaptive.Rule:
-    return adaptive.Rule(num_members, target=target, interval=INTERVAL, fewest=FEWEST, step=STEP, most=most)
+def rule_of(num_members: int, target: float, most: int, fewest: int) -> adaptive.Rule:
+    return adaptive.Rule(num_members, target=target, interval=INTERVAL, fewest=fewest, step=STEP, most=most)
 
 
 # ------------------------------------------------------------------------------------------------------- figures
@@ -155,16 +155,16 @@ def trained(stored: Stored, sizes: Mapping[str, int]) -> int:
     return sum(sizes[head] for head in adaptive.heads(stored.kin))
 
 
-def savings(stored: Stored, targets: Sequence[float], num_orders: int) -> None:
+def savings(stored: Stored, targets: Sequence[float], num_orders: int, fewest: int) -> None:
     whole = dict.fromkeys(stored.predictions, stored.num_members)
     num_trained = len(list(adaptive.heads(stored.kin)))
     header = f"{'to spend':>8} {'target':>6} {'trained':>7} {'saved':>6} | {'Jaccard':>7} {'recall':>6} {'precis.':>7}"
     print(f"{header} | {'even: J':>7} {'recall':>6} | stopped because")
     for num_members in (stored.num_members, stored.num_members // 2):
-        if num_members < FEWEST:
+        if num_members < fewest:
             continue
         for target in targets:
-            rule = rule_of(num_members, target, stored.num_members)
+            rule = rule_of(num_members, target, stored.num_members, fewest)
             counts, mine, even, why = [], [], [], Counter[str]()
             for order in range(num_orders):
                 members = np.random.default_rng(order).permutation(stored.num_members)
@@ -188,7 +188,7 @@ def savings(stored: Stored, targets: Sequence[float], num_orders: int) -> None:
             )
 
 
-def by_variant(stored: Stored, target: float, num_orders: int) -> None:
+def by_variant(stored: Stored, target: float, num_orders: int, fewest: int) -> None:
     """Members and PIE sets of each variant, with half of the members to spend; and for scale, two halves."""
     num_members = stored.num_members // 2
     whole, half = (dict.fromkeys(stored.predictions, n) for n in (stored.num_members, num_members))
@@ -198,7 +198,7 @@ def by_variant(stored: Stored, target: float, num_orders: int) -> None:
     for order in range(num_orders):
         members = np.random.default_rng(order).permutation(stored.num_members)
         shuffled, other = stored.of_members(members), stored.of_members(members[num_members:])
-        ended = replay(shuffled, rule_of(num_members, target, stored.num_members), order)
+        ended = replay(shuffled, rule_of(num_members, target, stored.num_members, fewest), order)
         for name, found in rows.items():
             true, evenly = shuffled.pies(name, whole), shuffled.pies(name, half)
             found.append(
@@ -218,7 +218,7 @@ def by_variant(stored: Stored, target: float, num_orders: int) -> None:
         )
 
 
-def stopping(stored: Stored, targets: Sequence[float], num_orders: int) -> None:
+def stopping(stored: Stored, targets: Sequence[float], num_orders: int, fewest: int) -> None:
     """Two studies of half of the members each: what they tell of their similarity when they stop, and what it is."""
     num_members = stored.num_members // 2
     print(f"\noptional stopping: two studies of {num_members} members that share none; variants that both found stable")
@@ -226,7 +226,7 @@ def stopping(stored: Stored, targets: Sequence[float], num_orders: int) -> None:
         f"{'target':>6} {'pairs':>6} {'members':>8} {'told':>6} {'found':>6} | {'other order: told':>17} {'found':>6}"
     )
     for target in targets:
-        rule = rule_of(num_members, target, num_members)
+        rule = rule_of(num_members, target, num_members, fewest)
         rows = []
         for order in range(num_orders):
             members = np.random.default_rng(order).permutation(stored.num_members)
@@ -240,8 +240,7 @@ def stopping(stored: Stored, targets: Sequence[float], num_orders: int) -> None:
                     continue
                 told = mean([each.verdicts[name].jaccard for each in (first, second)])
                 sizes = [
-                    {name: each.sizes[name], stored.reference: each.verdicts[name].num_members}
-                    for each in (first, second)
+                    dict.fromkeys((name, stored.reference), each.verdicts[name].num_members) for each in (first, second)
                 ]
                 found = overlap(*(h.pies(name, s) for h, s in zip(halves, sizes, strict=True)))[0]
                 checked = [
@@ -290,20 +289,21 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=40, help="of the own sweep (default 40)")
     parser.add_argument("--folder", type=Path, help="where the own sweep is kept, to go on with it")
     parser.add_argument("--orders", type=int, default=10, help="random orders of the members (default 10)")
+    parser.add_argument("--fewest", type=int, default=12, help="members that all variants begin with (default 12)")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7, 0.8])
     options = parser.parse_args()
     print(f"pie_ray {__version__}, numpy {np.__version__}, {platform.processor() or platform.machine()}")
-    print(f"at least {FEWEST} members, {STEP} at a time, interval {INTERVAL:g}, {options.orders} orders of the members")
+    print(f"at least {options.fewest} members, {STEP} at a time, interval {INTERVAL:g}, {options.orders} orders")
     with tempfile.TemporaryDirectory(prefix="pie_ray-adaptive-") as scratch:
         storages = [Storage(address) for address in options.results]
         for storage in storages or [own_sweep(options.folder or Path(scratch), options.members)]:
-            stored = read(open_results(storage))
+            stored = read(open_results(storage), options.fewest)
             print(f"\n{stored.name}: {stored.num_members} members of {len(stored.predictions)} variants\n")
-            savings(stored, options.targets, options.orders)
-            if stored.num_members < 2 * FEWEST:
+            savings(stored, options.targets, options.orders, options.fewest)
+            if stored.num_members < 2 * options.fewest:
                 continue
-            by_variant(stored, options.targets[len(options.targets) // 2], options.orders)
-            stopping(stored, options.targets, options.orders)
+            by_variant(stored, options.targets[len(options.targets) // 2], options.orders, options.fewest)
+            stopping(stored, options.targets, options.orders, options.fewest)
 
 
 if __name__ == "__main__":

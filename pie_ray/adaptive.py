@@ -138,16 +138,13 @@ def next_sizes(
     reasons: dict[str, Reason] = {}
     now = dict(sizes)
     for head in _by_need(verdicts, kin):
-        room = min(rule.step, rule.most - now[head])
-        grown = next(
-            (found for number in range(room, 0, -1) if _is_within(found := _grown(now, head, number, kin), kin, rule)),
-            None,
-        )
-        if grown is not None:
-            now = grown
-        else:
+        # Another family may have made it grow already, as its parent or its reference.
+        most = min(sizes[head] + rule.step, rule.most)
+        ways = (_grown(now, head, wanted, kin) for wanted in range(most, now[head], -1))
+        now = next((grown for grown in ways if _is_within(grown, kin, rule)), now)
+        if now[head] == sizes[head]:
             asking = (name for name in family_of(kin, head) if _asks(verdicts, name))
-            reasons |= dict.fromkeys(asking, "most" if room <= 0 else "budget")
+            reasons |= dict.fromkeys(asking, "most" if sizes[head] >= rule.most else "budget")
     return now, reasons
 
 
@@ -165,9 +162,8 @@ def _asks(verdicts: Mapping[str, Verdict], name: str) -> bool:
     return name in verdicts and verdicts[name].because is None
 
 
-def _grown(sizes: Mapping[str, int], head: str, number: int, kin: Sequence[Kin]) -> dict[str, int]:
-    """With `number` more members of a family, and of those that it needs beside it."""
-    wanted = sizes[head] + number
+def _grown(sizes: Mapping[str, int], head: str, wanted: int, kin: Sequence[Kin]) -> dict[str, int]:
+    """With `wanted` members of a family, and of those that it needs beside it."""
     grown = dict(sizes) | {head: wanted}
     parent_of = {each.variant_id: each.parent_id for each in kin}
     above = [kin[0].variant_id]

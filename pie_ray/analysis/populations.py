@@ -55,7 +55,10 @@ def kin_of(plan: Plan) -> tuple[adaptive.Kin, ...]:
 def current_population(recipe: Recipe, plan: Plan, stored: PopulationRecord | None) -> PopulationRecord:
     """The sizes that a sweep is at: as stored, or the first ones where nothing was decided by the recipe's settings."""
     rule, kin = rule_of(recipe), kin_of(plan)
-    settings: dict[str, float | int | str] = vars(rule) | {"tie": recipe.evaluation.tie}
+    settings: dict[str, float | int | str] = vars(rule) | {
+        "tie": recipe.evaluation.tie,
+        "base_seed": recipe.population.base_seed,
+    }
     variant_ids = [each.variant_id for each in kin]
     if stored is not None and stored.settings == settings and list(sizes_of(stored)) == variant_ids:
         return stored
