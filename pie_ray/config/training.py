@@ -156,9 +156,12 @@ class Training(Config):
     @classmethod
     def _take_preset(cls, values: Any) -> Any:
         """Settings of a preset beside those that are named; the preset's name goes, what it stands for stays."""
-        if not isinstance(values, Mapping) or values.get("preset") not in PRESETS:
+        if not isinstance(values, Mapping) or values.get("preset") not in list(PRESETS):
             return values
-        return {**PRESETS[values["preset"]], **values, "preset": None}
+        preset = dict(PRESETS[values["preset"]])
+        if values.get("optimizer", preset["optimizer"]) != preset["optimizer"]:
+            del preset["weight_decay"]  # what it does hangs on the optimizer
+        return {**preset, **values, "preset": None}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -188,5 +191,9 @@ class FineTuning(Config):
         return self
 
     def of(self, training: Training) -> Training:
-        """All of `training` but for what is named here."""
-        return training.model_copy(update={name: getattr(self, name) for name in type(self).model_fields})
+        """All of `training` but for what is named here; where Muon is left for another, the default weight decay."""
+        update = {name: getattr(self, name) for name in type(self).model_fields}
+        if training.optimizer == "muon" and self.optimizer != "muon":
+            # Muon's is decoupled; as an L2 penalty the same number would be a hundred times too large.
+            update["weight_decay"] = Training.model_fields["weight_decay"].default
+        return training.model_copy(update=update)

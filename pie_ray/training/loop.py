@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..config import Training
 from ..errors import NonFiniteLossError
@@ -18,6 +19,9 @@ from .optim import learning_rate_factor, make_optimizer
 from .packed import PackedNetwork
 from .saving import KeepsNothing, Resumable, StateKeeper, TrainingParts
 from .team import ALONE, Team
+
+MOST_COMPILED = 4096
+"""Networks of different shapes that a process compiles."""
 
 AfterStep = Callable[[int], None]
 """Called with the number of finished steps, after each optimizer step: where masks are kept."""
@@ -61,6 +65,7 @@ def train(
     end), or where the last update made a weight so; in all processes of a team alike.
     """
     network.train()
+    own_seed = torch.initial_seed()
     objective = objective or PlainLoss(config.label_smoothing)
     num_members = network.num_members if isinstance(network, PackedNetwork) else 1
     optimizer = make_optimizer(network, config, objective.parameters, num_members=num_members)
@@ -81,6 +86,9 @@ def train(
         if step % len(batches) == 0:
             total = torch.zeros((), device=batches.device)
         for images, labels in batches.epoch(step % len(batches)):
+            if team.share[1] > 1:
+                # A state has the random numbers of the first process alone.
+                torch.manual_seed((own_seed + step) % 2**63)
             rate = config.learning_rate * learning_rate_factor(
                 config.schedule, first_epoch + step / len(batches), config.epochs
             )
@@ -112,12 +120,28 @@ def train(
     return TrainingResult(num_steps=step, loss=mean_loss, precision=precision)
 
 
+def compiles(config: Training, device: torch.device) -> bool:
+    """Whether a training on the device compiles its network."""
+    return config.compile is True or (config.compile == "auto" and device.type == "cuda")
+
+
 def _compiled(network: nn.Module, config: Training, device: torch.device) -> nn.Module:
     """The network, compiled where the recipe says so; on a GPU with CUDA graphs, which start all operations at once."""
-    is_cuda = device.type == "cuda"
-    if config.compile is False or (config.compile == "auto" and not is_cuda):
+    if not compiles(config, device):
         return network
-    return cast(nn.Module, torch.compile(network, dynamic=False, mode="reduce-overhead" if is_cuda else None))
+    # PyTorch leaves graphs out where DistributedDataParallel meets batch norms (pytorch issue 139207).
+    has_graphs = device.type == "cuda" and not isinstance(network, DistributedDataParallel)
+    mode = "reduce-overhead" if has_graphs else None
+    _compile_many()
+    return cast(nn.Module, torch.compile(network, dynamic=False, mode=mode))
+
+
+def _compile_many() -> None:
+    """A process trains networks of many shapes, of which PyTorch compiles eight: not only the first it meets."""
+    from torch._dynamo import config  # slow to import
+
+    config.recompile_limit = max(config.recompile_limit, MOST_COMPILED)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, MOST_COMPILED)
 
 
 def _diverged(what: str, rate: float) -> NonFiniteLossError:
