@@ -27,7 +27,7 @@ from .making import MemberFit, calibration_images
 from .prepared import parts
 from .store import MemorySink, Storage, prediction_batch, predictions_size
 from .suites import keeps_logits
-from .training import choose_device, images_per_pass, make_route, predict
+from .training import Alone, choose_device, compiles, images_per_pass, make_route, predict
 from .variants import Variant
 from .workplace import Workplace
 
@@ -62,8 +62,10 @@ class Probe:
     """What was measured, in seconds."""
 
     step: float
+    """Of one process, on its share of a batch."""
     first_step: float
     """Beyond a step: what is compiled once a member, and what a process does once."""
+    compiles: bool
     num_steps: int
     steps_per_epoch: int
     image: float
@@ -122,9 +124,9 @@ def _in_words(found: Probe, device: torch.device, recipe: Recipe) -> str:
 
 def _measure(workplace: Workplace, suites: Suites, plan: Plan, device: torch.device, seconds: float) -> Probe:
     spec = plan.members[0]
-    started = _clock(device)
+    started = time.process_time()
     network = workplace.skeleton(spec.generator_seed).to(device)
-    setup = _clock(device) - started
+    setup = time.process_time() - started
     steps, first, steps_per_epoch = _train(spec, workplace, network, device, seconds)
     network.eval()
     image = _seconds_per_image(network, "native", workplace, device, seconds / 4)
@@ -134,6 +136,7 @@ def _measure(workplace: Workplace, suites: Suites, plan: Plan, device: torch.dev
     return Probe(
         step=float(np.median(steps)),
         first_step=first,
+        compiles=compiles(workplace.recipe.training, device),
         num_steps=len(steps),
         steps_per_epoch=steps_per_epoch,
         image=image,
@@ -149,7 +152,8 @@ def _train(
     spec: MemberSpec, workplace: Workplace, network: nn.Module, device: torch.device, seconds: float
 ) -> tuple[list[float], float, int]:
     """Seconds of steps, what the first took beyond one, and steps an epoch."""
-    fit = MemberFit(spec, workplace, device, None, lambda epoch, loss: None)
+    first_of_team = Alone((0, workplace.recipe.training.num_processes))
+    fit = MemberFit(spec, workplace, device, None, lambda epoch, loss: None, team=first_of_team)
     ends, deadline = [_clock(device)], time.monotonic() + seconds
 
     def after_step(step: int) -> None:
@@ -217,7 +221,7 @@ def _rows(
     logits = torch.cat([logits for _, logits in batches])
     sizes, seconds = {}, 0.0
     for suite, sets in suites.items():
-        started = _clock(device)
+        started = time.process_time()  # one thread's work, whatever the device
         batch = prediction_batch(
             sets[0].name,
             test.example_ids[: len(images)],
@@ -226,7 +230,7 @@ def _rows(
             store_logits=keeps_logits(recipe.evaluation, suite, workplace.splits.train.num_classes),
         )
         sizes[suite] = predictions_size(batch)
-        seconds = max(seconds, (_clock(device) - started) / len(images))
+        seconds = max(seconds, (time.process_time() - started) / len(images))
     return sizes, seconds
 
 
@@ -243,13 +247,12 @@ def _made(images: EvaluationImages) -> tuple[float, float]:
 
 def _variant_cost(variant: Variant, recipe: Recipe, found: Probe, suites: Suites) -> VariantCost:
     num_images = sum(len(images) for sets in suites.values() for images in sets)
-    # Processes that share a member's batches share its time, at best.
-    step = found.step / recipe.training.num_processes
     num_steps = training_epochs(variant, recipe.training) * found.steps_per_epoch
     # A loss that preserves labels, and training with rounding in the network, ask for another pass forward.
-    num_forward = recipe.training.batch_size if variant.loss is not None or variant.quantization_aware else 0
-    make = found.setup + num_steps * (step + num_forward * found.image)
-    if num_steps and recipe.training.compile:  # else what the first step takes longer is the process' own beginning
+    own_images = recipe.training.batch_size // recipe.training.num_processes
+    num_forward = own_images if variant.loss is not None or variant.quantization_aware else 0
+    make = found.setup + num_steps * (found.step + num_forward * found.image)
+    if num_steps and found.compiles:  # else what the first step takes longer is the process' own beginning
         make += found.first_step
     image, num_bytes = found.image, found.checkpoint_bytes
     if variant.quantization is not None:

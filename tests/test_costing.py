@@ -138,6 +138,15 @@ def test_a_price_that_is_none_is_refused(text):
         parse_prices([text])
 
 
+HEAD = "head_node_type: a\navailable_node_types:\n  a: {resources: {CPU: 1}}"
+
+
+def test_a_file_without_a_limit_has_rays_own(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HEAD + "\n  b: {resources: {CPU: 4}, labels: [odd]}\n  c: {resources: {CPU: 4}, max_workers: 1}")
+    assert [(node.name, node.limit) for node in read_cluster(str(path), {}).workers] == [("b", 2), ("c", 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -145,6 +154,12 @@ def test_a_price_that_is_none_is_refused(text):
         ("a: [", "not valid YAML"),
         ("cluster_name: x", "found no available_node_types"),
         ("head_node_type: a\navailable_node_types: {a: {node_config: {}}}", r"a\.resources: found none"),
+        ("head_node_type: [a]\navailable_node_types: {a: {resources: {}}}", "found no available_node_types"),
+        ("max_workers: null\n" + HEAD, r"max_workers: found None; accepted is a whole number"),
+        (HEAD + "\n  b: {resources: {CPU: four}}", r"b\.resources\.CPU: found 'four'; accepted is a number"),
+        (HEAD + "\n  b: {resources: {CPU: 1}, min_workers: -1}", r"b\.min_workers: found -1"),
+        (HEAD + "\n  b: {resources: {CPU: 1}, labels: {dollars-per-hour: [1]}}", r"dollars-per-hour: found \[1\]"),
+        (HEAD + "\n  b: {resources: {CPU: 1}, labels: {dollars-per-hour: '-3'}}", r"dollars-per-hour: found '-3'"),
     ],
 )
 def test_what_is_no_cluster_is_refused(tmp_path, text, message):
@@ -169,7 +184,7 @@ def test_a_study_is_measured_and_told(tiny_file, capsys):
     assert main(["plan", tiny_file, "--seconds", "0.1", "--cluster", AWS, *prices]) == 0
     out = capsys.readouterr().out
     assert "6; 4 trained, 2 derived" in out and "measured here" in out
-    assert re.search(r"8 × cpu\s+128 ", out) and "left out gpu" in out
+    assert re.search(r"8 × cpu\s+128 ", out) and "left out 4 × gpu" in out
     assert re.search(r"checkpoints\s+6 ", out) and "predictions: clean" in out
 
 
@@ -188,7 +203,28 @@ def test_a_member_that_fits_no_node_is_told(tiny_file, capsys):
     options = ["--set", "execution.gpus_per_member=2", "--cluster", AWS, "--seconds", "0.1"]
     assert main(["plan", tiny_file, *options]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "left out cpu" in out and "left out gpu" in out and "a member asks for 1 CPU and 2 GPU" in out
+    assert "left out 8 × cpu" in out and "left out 4 × gpu" in out and "a member asks for 1 CPU and 2 GPU" in out
+
+
+def test_a_team_that_no_nodes_have_room_for_is_told(tiny_file, capsys):
+    options = ["--set", "execution.gpus_per_member=1", "--set", "training={epochs: 1, num_processes: 8}"]
+    assert main(["plan", tiny_file, *options, "--cluster", AWS, "--seconds", "0.1"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "left out 4 × gpu" in out and "a member asks for 8 times 1 CPU and 1 GPU" in out
+
+
+def test_a_team_is_measured_by_its_share_of_the_batch(monkeypatch):
+    from pie_ray import probing
+    from pie_ray.training import Batches
+
+    sizes = set()
+    epoch = Batches.epoch
+    monkeypatch.setattr(
+        Batches, "epoch", lambda batches, *step: (sizes.add(len(b[1])) or b for b in epoch(batches, *step))
+    )
+    recipe = parse_recipe(TINY, ["training.num_processes=2", "training.batch_size=50"])
+    probing.probe(recipe, make_plan(recipe), 0.1)
+    assert sizes == {25}
 
 
 @pytest.mark.parametrize(

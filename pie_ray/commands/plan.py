@@ -135,7 +135,7 @@ def _plan_recipe(options: argparse.Namespace, console: Console) -> None:
     asked = _asked(recipe.execution)
     num_processes = recipe.training.num_processes
     nodes = (this_machine(),) if cluster is None else cluster.workers
-    fitting = [node for node in nodes if _is_for(node, asked)] if cluster is not None else list(nodes)
+    fitting = [node for node in nodes if _is_for(node, asked, num_processes)] if cluster is not None else list(nodes)
     head = None if cluster is None else cluster.head
     print_costs(
         console,
@@ -152,10 +152,10 @@ def _plan_recipe(options: argparse.Namespace, console: Console) -> None:
     )
 
 
-def _is_for(node: NodeOffer, asked: Mapping[str, float]) -> bool:
-    """Whether members come to a node: Ray's autoscaler starts none with GPUs for those that ask for none."""
+def _is_for(node: NodeOffer, asked: Mapping[str, float], num_processes: int) -> bool:
+    """Whether members come to such nodes: Ray's autoscaler starts none with GPUs for those that ask for none."""
     has_idle_gpus = node.resources.get("GPU", 0) > 0 and not asked["GPU"]
-    return node.num_slots(asked) > 0 and not has_idle_gpus
+    return node.num_slots(asked) * node.limit >= num_processes and not has_idle_gpus
 
 
 def _asked(execution: Execution) -> dict[str, float]:

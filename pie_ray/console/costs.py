@@ -49,11 +49,14 @@ def print_costs(
             console.print(table)
     for node, asked in refused:
         wants = " and ".join(f"{amount:g} {kind}" for kind, amount in asked.items() if amount > 0)
+        if recipe.training.num_processes > 1:
+            wants = f"{recipe.training.num_processes} times {wants}"
         if "GPU" in node.resources and not asked.get("GPU"):
             wants += " and no GPU"
         has = ", ".join(f"{amount:g} {kind}" for kind, amount in node.resources.items()) or "nothing"
         console.print(
-            f"  [dim]left out [/]{escape(node.name)}, which has {has}: a member asks for {wants}", highlight=False
+            f"  [dim]left out [/]{node.limit:,} × {escape(node.name)}, which has {has}: a member asks for {wants}",
+            highlight=False,
         )
 
 

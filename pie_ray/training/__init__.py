@@ -3,16 +3,17 @@
 from .batches import Batches, BatchSource, Normalise
 from .device import choose_device, random_numbers, resolve_precision
 from .inference import images_per_pass, predict
-from .loop import TrainingResult, train
+from .loop import TrainingResult, compiles, train
 from .objective import Objective, PlainLoss, PreservingLoss
 from .packed import PackedBatches, PackedLoss, PackedNetwork, can_pack
 from .routes import make_route
 from .saving import Resumable, State
 from .streamed import StreamedBatches, make_batches
-from .team import ALONE, Team
+from .team import ALONE, Alone, Team
 
 __all__ = [
     "ALONE",
+    "Alone",
     "BatchSource",
     "Batches",
     "Normalise",
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingResult",
     "can_pack",
     "choose_device",
+    "compiles",
     "images_per_pass",
     "make_batches",
     "make_route",

@@ -46,9 +46,10 @@ class Team(Protocol):
 
 @final
 class Alone:
-    """One process."""
+    """One process; of a `share` of each batch one that waits for no others, as for a measurement."""
 
-    share = (0, 1)
+    def __init__(self, share: tuple[int, int] = (0, 1)) -> None:
+        self.share = share
 
     def share_gradients(self, network: nn.Module) -> nn.Module:
         return network
