@@ -117,7 +117,8 @@ def run_sweep(
 def _packs(recipe: Recipe, storage: Storage, missing: Sequence[MemberSpec]) -> list[Pack]:
     """By seed, so that the populations grow evenly and partial results mean something."""
     in_order = sorted(missing, key=lambda spec: spec.seed)
-    if recipe.training.pack == 1:
+    # Each member of a pack would decode the images for itself.
+    if recipe.training.pack == 1 or getattr(recipe.data, "streaming", False):
         return [(spec,) for spec in in_order]
     manifest, execution = read_manifest(storage), recipe.execution
     num_channels, image_size = manifest.image_shape[:2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -159,6 +160,8 @@ def _room_for(shape: tuple[int, ...], scratch: Path | None) -> npt.NDArray[np.ui
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=scratch) as file:
+            if hasattr(os, "posix_fallocate"):  # Linux: a mapped page that the disk has no room for ends the process
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
             # The mapping keeps the file, which no name leads to: nothing is left behind, however this process ends.
             return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
     except OSError:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..config import AbstractNamedSplits
+from ..errors import DataError
 from .decode import (
     SUBSET_SEED,
     ImageFormat,
@@ -65,7 +66,7 @@ class StreamedImages:
         """uint8 [rows, channels, size, size] of these images, in as many threads as torch has in this process.
 
         With `box_of` a part of each is cut and resized, else the shorter side is resized and the centre cropped. Raises
-        DataError for an image that cannot be read (with file and row).
+        DataError for an image that cannot be read (with file and row), and OSError for a disk or network that fails.
         """
         pixels = np.empty((len(rows), *self.image_shape), dtype=np.uint8)
         published = self.rows[rows]
@@ -75,7 +76,14 @@ class StreamedImages:
             for place, encoded in chunk:
                 pixels[place] = self._decode(encoded, int(published[place]), place, box_of)
 
-        in_threads(decode, zip(order.tolist(), self.encoded(published[order]), strict=True))
+        try:
+            in_threads(decode, zip(order.tolist(), self.encoded(published[order]), strict=True))
+        except DataError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno is not None:
+                # The system's trouble and not the image's: another attempt may read it.
+                raise OSError(cause.errno, str(error)) from error
+            raise
         return torch.from_numpy(pixels)
 
     def _decode(

@@ -96,7 +96,8 @@ class StreamedBatches(AbstractBatches):
 
     Shuffling: images that are files of their own are shuffled all together. Of images that lie in blocks (Parquet's row
     groups, of which a part costs as much as the whole) the blocks are shuffled, and then the images of so many blocks
-    in a row as make a window of 256 MiB of decoded pixels, or a batch: every block is read once an epoch.
+    in a row as make a window of 256 MiB of decoded pixels, or a batch. So every process reads a block once an epoch,
+    one of more than 64 MiB as often as it has 64 MiB.
     """
 
     def __init__(
@@ -175,9 +176,9 @@ class StreamedBatches(AbstractBatches):
             pixels = self._room(sum(len(task.rows) for task in tasks))
             for task in tasks:
                 found = next(decoded)
-                if isinstance(found, DataError):
+                if isinstance(found, Exception):
                     raise found
-                pixels[task.targets] = found
+                pixels[torch.from_numpy(task.targets)] = found
             yield pixels
 
     def _window_tasks(self, plan: StreamPlan, window: int, places: Int64Array) -> list[Task]:
@@ -188,10 +189,7 @@ class StreamedBatches(AbstractBatches):
         if self.pixels.blocks is not None:
             targets = np.argsort(rows, kind="stable")
         seed = (plan.seed + window) % 2**32
-        return [
-            Task(rows[part], torch.from_numpy(part), own[part] - start, int(stop - start), seed)
-            for part in self._cut(rows, targets)
-        ]
+        return [Task(rows[part], part, own[part] - start, int(stop - start), seed) for part in self._cut(rows, targets)]
 
     def _cut(self, rows: Int64Array, targets: Int64Array) -> list[Int64Array]:
         """A window's images in parts that a process decodes each: neighbours in the files, blocks whole if they fit."""
@@ -250,7 +248,7 @@ class Task:
     """
 
     rows: Int64Array
-    targets: Tensor
+    targets: Int64Array
     places: Int64Array
     num_drawn: int
     seed: int
@@ -263,10 +261,10 @@ class Decoder(Dataset[Any]):
     pixels: StreamedPixels
     resized_crop: ResizedCrop | None
 
-    def __getitem__(self, task: Task) -> Tensor | DataError:
+    def __getitem__(self, task: Task) -> Tensor | DataError | OSError:
         try:
             return self.pixels.read(task.rows, self._box_of(task))
-        except DataError as error:
+        except (DataError, OSError) as error:
             return error
 
     def _box_of(self, task: Task) -> BoxOf | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import re
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +19,7 @@ from PIL import Image
 
 import pie_ray.data
 from pie_ray.config import Augmentation, ImageFolderData, ParquetData, ResizedCrop
-from pie_ray.data import ImageSet, Splits, StreamedSet, load_splits
+from pie_ray.data import ImageSet, Splits, StreamedSet, load_for_evaluation, load_splits
 from pie_ray.data.decode import ImageFormat, decode_part
 from pie_ray.data.streamed import measured_rows
 from pie_ray.errors import DataError
@@ -163,6 +166,24 @@ def test_a_damaged_image_is_named(image_folder: Path, tmp_path: Path, num_worker
     assert str(caught.value).startswith(f"{path} (row 7): the image cannot be read")
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_disk_that_fails_is_not_the_images_fault(load: Callable[..., Splits], num_workers: int) -> None:
+    train = streamed(load())
+    gone = sorted(path for path in load.folder.rglob("*") if "train" in str(path) and path.is_file())[-1]  # type: ignore[attr-defined]
+    gone.unlink()
+    with pytest.raises(OSError, match=re.escape(str(gone))) as caught:
+        list(make(train, CROPS, num_workers=num_workers).epoch())
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_tasks_hold_no_files_open(load: Callable[..., Splits], monkeypatch: Any) -> None:
+    monkeypatch.setattr("pie_ray.training.streamed.NUM_TASK_IMAGES", 1)
+    epoch = make(streamed(load()), CROPS, num_workers=1).epoch()
+    next(epoch)
+    before = len(os.listdir("/proc/self/fd"))
+    assert list(epoch) and len(os.listdir("/proc/self/fd")) <= before + 3
+
+
 def test_what_is_measured_of_many_images_lies_in_few_blocks(load: Callable[..., Splits], monkeypatch: Any) -> None:
     pixels = streamed(load()).pixels
     monkeypatch.setattr("pie_ray.data.streamed._NUM_MEASURED", 8)
@@ -176,9 +197,17 @@ def test_what_is_measured_of_many_images_lies_in_few_blocks(load: Callable[..., 
         assert all((of_row == block).sum() == lengths[block - 1] for block in set(of_row)) and 8 <= len(rows) < 20
 
 
-def test_streaming_needs_a_size_and_reads_the_test_images_where_nothing_is_trained(image_folder: Path) -> None:
+def test_streaming_needs_a_size(image_folder: Path) -> None:
     with pytest.raises(ValueError, match="streaming needs image_size"):
         ImageFolderData(kind="image_folder", path=str(image_folder), streaming=True)
+
+
+def test_where_nothing_is_trained_the_test_images_do(image_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "without training images"
+    shutil.copytree(image_folder / "test", folder / "test")
+    config = ImageFolderData(kind="image_folder", path=str(folder), image_size=8, streaming=True)
+    splits = load_for_evaluation(config, cache=str(tmp_path / "cache"))
+    assert isinstance(splits.train, ImageSet) and len(splits.train) == 1 and len(splits.test) > 1
 
 
 def test_processors_are_never_too_few_for_their_threads() -> None:
