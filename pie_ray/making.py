@@ -37,15 +37,12 @@ from .training import (
     random_numbers,
     train,
 )
-from .training.whitening import whiten_first_convolution
+from .training.whitening import NUM_IMAGES_TO_WHITEN, whiten_first_convolution
 from .variants import REFERENCE_ID, Pruning
 from .workplace import Workplace
 
 NUM_CALIBRATION_IMAGES = 100
 """Static int8 is calibrated on the first 100 training images (Hooker et al., arXiv 2010.03058)."""
-
-NUM_IMAGES_TO_WHITEN = 1000
-"""The first training images, whose patches say what the first convolution's filters are."""
 
 OnEpoch = Callable[[int, float], None]
 
@@ -253,13 +250,14 @@ class MemberFit:
         if self.states is not None and not self.states.next_training():
             return
         seed = self.spec.network_seed(self.num_trainings, self.team.share[0])
+        objective = self._objective()
         try:
             with random_numbers(seed, self.device):
                 self.result = train(
                     network,
                     self.batches,
                     self.config,
-                    objective=self._objective(),
+                    objective=objective,
                     first_epoch=first_epoch,
                     after_step=after_step,
                     on_epoch=self.on_epoch,

@@ -74,7 +74,11 @@ def help_to_make(spec: MemberSpec, open_workplace: Callable[[], Workplace], host
             join(store, rank, workplace.recipe.training.num_processes, device) as team,
             open_states(spec, workplace.recipe, workplace.storage, device, team) as states,
         ):
-            make_network(spec, workplace, device, lambda epoch, loss: None, states, team)
+            try:
+                make_network(spec, workplace, device, lambda epoch, loss: None, states, team)
+            except Exception as error:
+                tell_failure(store, rank, error)  # while the first is there: to leave a team may take long
+                raise
     except Exception as error:
         tell_failure(store, rank, error)
         raise
@@ -153,7 +157,8 @@ class LocalHelpers:
                 "set CUDA_VISIBLE_DEVICES to nothing to train on processors"
             )
         arguments = (spec, self.workplace.recipe, self.workplace.storage, port, torch.get_num_threads())
-        context = multiprocessing.spawn(_help_here, arguments, nprocs=num_processes - 1, join=False, daemon=True)
+        # No daemons, which might have no processes that decode images; they end with this one all the same.
+        context = multiprocessing.spawn(_help_here, arguments, nprocs=num_processes - 1, join=False)
         self._processes = context.processes
 
     def ended(self) -> list[int]:

@@ -32,6 +32,20 @@ def plain(num_classes: int, num_channels: int, image_size: int) -> nn.Module:
     )
 
 
+def noisy(num_classes: int, num_channels: int, image_size: int) -> nn.Module:
+    """Batch norm sees a process's share, and dropout draws other numbers in each."""
+    return nn.Sequential(
+        nn.Conv2d(num_channels, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(32, num_classes),
+    )
+
+
 def begun(folder, num_processes, *overrides):
     given = (f"execution.storage={folder}", f"training.num_processes={num_processes}", "population.num_members=1")
     study = prepare(parse_recipe(TINY, [*given, *overrides]))
@@ -77,10 +91,11 @@ _HELP = teamwork._help_here
 
 
 def test_a_lost_process_costs_what_was_not_kept(tmp_path, monkeypatch):
-    """Gradients decide what RigL exchanges; batch norm sees a process's share; the loss weighs by all processes'."""
+    """Gradients decide what RigL exchanges; the loss weighs by all processes'."""
     loss = "{terms: [cross_entropy, distillation], weighting: {kind: softadapt}}"
     rigl = f"variants=[{{pruning: {{kind: rigl, sparsities: [0.5], num_updates: 3}}, losses: [{loss}]}}]"
-    study, place = begun(tmp_path, 2, rigl, "execution.save_minutes=0")
+    model = "model={kind: custom, factory: 'tests.test_teamwork:noisy'}"
+    study, place = begun(tmp_path, 2, rigl, model, "execution.save_minutes=0")
     spec = next(spec for spec in study.plan.members if spec.variant.loss is not None)
     _, whole, _ = made(study, place, "dense")
     _, undisturbed, _ = made(study, place, spec.variant_id)

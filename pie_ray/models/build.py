@@ -30,7 +30,7 @@ def build_network(config: Model, *, num_classes: int, num_channels: int, image_s
     Raises ModelError where the network does not map [n, num_channels, image_size, image_size] to [n, num_classes].
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and not those of GPUs, which are not forked
         network = FAMILIES[config.kind](config, num_classes, num_channels, image_size)
     _check_shapes(network, num_classes, num_channels, image_size)
     return network.to(memory_format=torch.channels_last)

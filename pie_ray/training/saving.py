@@ -59,14 +59,13 @@ class TrainingParts:
 
     def state(self, step: int, total: Tensor) -> State:
         """After `step` steps, with the `total` of this epoch's losses. A copy on the CPU."""
-        devices = {parameter.device for parameter in self.network.parameters()}
         state: State = {
             "step": step,
             "total": total,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             # Of networks that draw random numbers, for dropout.
-            "random": {str(device): _random_state(device) for device in {torch.device("cpu"), *devices}},
+            "random": {device.type: _random_state(device) for device in self._devices()},
             "others": {name: part.state() for name, part in self._resumable().items()},
         }
         copied: State = _copied(state)
@@ -78,9 +77,12 @@ class TrainingParts:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._resumable().items():
             part.restore(state["others"][name])
-        for name, random_state in state["random"].items():
-            _set_random_state(torch.device(name), random_state)
+        for own in self._devices():
+            _set_random_state(own, state["random"][own.type])
         return int(state["step"]), state["total"].to(device)
+
+    def _devices(self) -> set[torch.device]:
+        return {torch.device("cpu"), *(parameter.device for parameter in self.network.parameters())}
 
     def _resumable(self) -> dict[str, Resumable]:
         return {name: part for name, part in self.others.items() if isinstance(part, Resumable)}

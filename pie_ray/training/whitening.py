@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from ..errors import ModelError
 
+NUM_IMAGES_TO_WHITEN = 1000
+"""The first training images, whose patches say what the first convolution's filters are."""
+
 _CHUNK = 100
 SMALLEST_VARIANCE = 5e-4
 """Added to each component's, so that the faintest ones, which are mostly noise, do not count in full."""
