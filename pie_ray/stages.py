@@ -87,7 +87,7 @@ def _complete(
 ) -> None:
     print_plan(console, study)
     results = reopen_results(study.storage, study.recipe)
-    tracker = start_tracker(results)
+    tracker, told = start_tracker(results), results.sizes
     for record in results.records:
         tracker.log_member(record)
     if trains and not results.missing_members:
@@ -112,6 +112,8 @@ def _complete(
         with suppress(StorageError):
             results = open_results(study.storage.with_patience(SECONDS_FOR_THE_END))
         _print_sizes(results, console)
+        if results.sizes != told:
+            tracker.start(sweep_info(results))  # its variants have grown
         _finish_tracking(tracker, results, console)
 
 

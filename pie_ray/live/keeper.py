@@ -132,7 +132,8 @@ class ProgressKeeper:
         """Nothing runs any more."""
         self._started_at.clear()
         self._estimated = (self._now(), None)
-        self._tell(state=state, note=note, images=None, cluster=None)
+        most = None if state == "complete" else self.progress.num_members_at_most
+        self._tell(state=state, note=note, images=None, cluster=None, num_members_at_most=most)
 
     def _give_up(self, spec: MemberSpec, reason: str) -> None:
         self._estimate.drop(spec)

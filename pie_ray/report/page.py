@@ -100,7 +100,7 @@ def render_report(
     worst = most_forgetful(rows)
     chosen = "" if worst is None else str(worst["variant_id"])
     is_lone = lone.are_lone(rows)
-    sections = _sections(tables, rows, samples, class_names)
+    sections = _sections(tables, rows, samples, class_names, is_whole=not missing)
     if is_lone:
         sections |= dict.fromkeys(_OF_POPULATIONS, "") | {"flips": lone.pair_section(rows, tables["pairs"])}
     sections["gallery"] = gallery.gallery_section(
@@ -124,13 +124,15 @@ def render_report(
     return Template(_file("page.html")).substitute(parts)
 
 
-def _sections(tables: Tables, rows: Sequence[Row], samples: bytes | None, names: Sequence[str]) -> dict[str, str]:
+def _sections(
+    tables: Tables, rows: Sequence[Row], samples: bytes | None, names: Sequence[str], *, is_whole: bool
+) -> dict[str, str]:
     """HTML by the section's name, empty where it has nothing to say; the gallery comes last, from elsewhere."""
     summary = tables["summary"]
     costs = tables.get("costs")
     tradeoff = "".join(map(figure, figures.tradeoff_panels(summary, costs)))
     return {
-        "variants": variants.variant_section(rows),
+        "variants": variants.variant_section(rows, is_whole=is_whole),
         "accuracy": variants.accuracy_section(
             figure(figures.accuracy_panel(summary)) + figure(figures.pies_panel(summary))
         ),

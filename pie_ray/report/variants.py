@@ -17,9 +17,12 @@ from .words import MISSING, count, file_size, percent, points, with_interval, wi
 Row = dict[str, Any]
 
 
-def variant_section(rows: Sequence[Row]) -> str:
-    """One row a variant: what it is, how well it does and what it forgets."""
-    full = max((number(row, "num_members") for row in rows), default=0)
+def variant_section(rows: Sequence[Row], *, is_whole: bool) -> str:
+    """One row a variant: what it is, how well it does and what it forgets.
+
+    Where `is_whole`, no member is missing: variants with fewer have as many as they were to have.
+    """
+    full = math.nan if is_whole else max((number(row, "num_members") for row in rows), default=0)
     columns: list[Column] = [
         ("Cost", "whether accuracy, PIEs or single examples differ by more than chance", _cost),
         ("Top-1", "mean over members ± standard deviation", _top1),
@@ -125,7 +128,11 @@ def _cost(row: Row) -> str:
 
 def _members(row: Row, full: float) -> str:
     found = number(row, "num_members")
-    return count(found) if found == full else f'<span class="warn">{count(found)} of {count(full)}</span>'
+    return (
+        count(found)
+        if math.isnan(full) or found == full
+        else f'<span class="warn">{count(found)} of {count(full)}</span>'
+    )
 
 
 def _sparsity(row: Row) -> str:
