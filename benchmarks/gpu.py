@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from side_by_side import run_side_by_side
+from side_by_side import ProcessError, run_side_by_side
 
 TARGET = 0.94
 
@@ -83,9 +83,8 @@ def train_ours(job: Job, splits: Any) -> Sequence[Any]:
     import torch
 
     from pie_ray.config import Training
-    from pie_ray.making import NUM_IMAGES_TO_WHITEN
     from pie_ray.training import Batches, Normalise, PackedBatches, PackedLoss, PackedNetwork, train
-    from pie_ray.training.whitening import whiten_first_convolution
+    from pie_ray.training.whitening import NUM_IMAGES_TO_WHITEN, whiten_first_convolution
 
     config = Training.model_validate({"preset": "fast", "epochs": job.epochs})
     device, statistics = torch.device(job.device), splits.train.channel_statistics
@@ -208,6 +207,7 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=4, help="members of a pack, and processes side by side")
     parser.add_argument("--num-train", type=int, help="fewer images, to try the benchmark")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--only", default="", help="measure the rows whose names have this in them")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
@@ -225,10 +225,16 @@ def main() -> None:
     print(f"\n{'':<40}{'s/member':>10}{'ratio':>8}{'top-1':>8}{'  94 %':>8}")
     base = None
     for name, jobs in contenders(options).items():
+        if options.only not in name:
+            continue
         if not is_there:
             print(f"{name:<40}  not measured: there is no GPU")
             continue
-        seconds, top1 = measure(jobs)
+        try:
+            seconds, top1 = measure(jobs)
+        except ProcessError as error:
+            print(f"{name:<40}  {error}", flush=True)
+            continue
         base = base or seconds
         mean = sum(top1) / len(top1)
         reached = "reached" if mean >= TARGET else "missed"

@@ -104,9 +104,8 @@ def make_network(job: Job, splits: Any) -> Any:
 def train_ours(job: Job, splits: Any) -> Any:
     import torch
 
-    from pie_ray.making import NUM_IMAGES_TO_WHITEN
     from pie_ray.training import Batches, Normalise, train
-    from pie_ray.training.whitening import whiten_first_convolution
+    from pie_ray.training.whitening import NUM_IMAGES_TO_WHITEN, whiten_first_convolution
 
     config, network = training_config(job), make_network(job, splits)
     if config.initialisation == "whitening":

@@ -9,6 +9,7 @@ import pytest
 
 from pie_ray.cli import main
 from pie_ray.tracking import LocalServer, find_page, full_address
+from tests.cluster.nodes import free_port
 from tests.swept import sweep_here
 
 from .conftest import Watched
@@ -31,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     uri = f"sqlite:///{folder}/results/mlflow.db"
     page = find_page(uri, "pie_ray", sweep_id=results.plan.sweep_id, name="tiny")
     assert page is not None
-    with LocalServer(uri) as server:
+    with LocalServer(uri, port=free_port()) as server:
         yield full_address(server.address, page)
 
 

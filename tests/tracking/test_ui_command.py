@@ -21,6 +21,7 @@ from pie_ray.commands import ui
 from pie_ray.recipe import parse_recipe
 from pie_ray.study import prepare
 from pie_ray.tracking import LocalServer
+from tests.cluster.nodes import free_port
 from tests.cluster.processes import session
 from tests.conftest import TINY
 
@@ -49,7 +50,7 @@ def track_quietly(results: str) -> None:
 def test_the_server_of_a_local_log_is_started_and_ends_with_the_command(tmp_path: Path) -> None:
     results = begun(tmp_path, "{kind: mlflow}")
     track_quietly(results)
-    command = [sys.executable, "-m", "pie_ray", "ui", results, "--no-browser"]
+    command = [sys.executable, "-m", "pie_ray", "ui", results, "--no-browser", "--port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     children: list[psutil.Process] = []
     try:
