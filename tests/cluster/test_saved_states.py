@@ -21,7 +21,7 @@ RECIPE = """
 name: tiny
 data: {kind: digits, num_train: 200, num_test: 100}
 model: {kind: small_resnet, width: 4}
-training: {epochs: 60, batch_size: 50, precision: float32, num_processes: 2}
+training: {epochs: 120, batch_size: 50, precision: float32, num_processes: 2}
 population: {num_members: 1}
 variants:
   - pruning: {kind: one_shot, sparsities: [0.5]}
