@@ -119,6 +119,13 @@ def test_the_end_keeps_the_figures_and_nothing_that_passes(plan, clock):
     assert (told.num_running, told.seconds_left, told.cluster, told.images) == (0, None, None, None)
 
 
+@pytest.mark.parametrize(("state", "most"), [("complete", None), ("stopped", 60)])
+def test_what_is_complete_grows_no_more(plan, clock, state, most):
+    keeper = ProgressKeeper(plan, (), num_members_at_most=60, now=clock)
+    keeper.ended(state)
+    assert keeper.progress.num_members_at_most == most
+
+
 def test_throughput_counts_from_the_first_member_and_not_from_the_images(plan, clock):
     keeper = ProgressKeeper(plan, (), now=clock)
     clock.pass_seconds(1000)

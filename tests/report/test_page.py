@@ -123,8 +123,13 @@ def test_notes_and_provenance_are_shown(study: Study) -> None:
 
 def test_a_variant_with_fewer_members_is_marked(study: Study) -> None:
     summary = study.summary.assign(num_members=[4, 4, 4, 3, 4, 4])
-    assert '<span class="warn">3 of 4</span>' in render(study, summary=summary)
+    assert '<span class="warn">3 of 4</span>' in render(study, summary=summary, missing=["static_int8 seed 3"])
     assert 'class="warn"' not in render(study)
+
+
+def test_a_variant_that_was_to_have_fewer_members_is_not(study: Study) -> None:
+    summary = study.summary.assign(num_members=[4, 4, 4, 3, 4, 4])
+    assert 'class="warn"' not in render(study, summary=summary)
 
 
 def test_one_member_has_no_spread_and_no_noise_floor() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,20 @@ def test_a_refused_member_does_not_hold_up_the_others(sqlite_uri: str) -> None:
     outcome = log_all(MlflowTracker(sqlite_uri, "refused"), [refused, *RECORDS])
     assert (outcome.ok, outcome.num_logged, outcome.num_pending) == (False, 4, 1)
     assert "refuses member dense-7" in outcome.message and "pie-ray track results/digits" in outcome.message
+
+
+def test_variants_that_have_grown_are_incomplete_until_all_members_are_there(sqlite_uri: str) -> None:
+    tracker = MlflowTracker(sqlite_uri, "pie_ray")
+    tracker.start(make_sweep())
+    for record in RECORDS:
+        tracker.log_member(record)
+    dense, pruned = make_sweep().variants
+    tracker.start(make_sweep(variants=(replace(dense, num_members=3), pruned), num_members=5))
+    outcome = tracker.finish("incomplete", "4 of 5 members")
+    assert outcome.ok, outcome.message
+    logged = Logged(sqlite_uri)
+    assert [run.info.status for run in logged.variants] == ["KILLED", "FINISHED"]
+    assert len(logged.members) == 4 and logged.nothing_doubled()
 
 
 def test_variants_without_members_are_shown_as_incomplete(sqlite_uri: str) -> None:
