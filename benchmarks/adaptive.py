@@ -19,7 +19,6 @@ not those that the rule had looked at when it stopped.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -28,8 +27,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
-from pie_ray import __version__, adaptive, stats
+from pie_ray import adaptive, stats
 from pie_ray.analysis import Results, clean_set, kin_of, open_results
 from pie_ray.store import Storage, schema
 
@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--fewest", type=int, default=12, help="members that all variants begin with (default 12)")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7, 0.8])
     options = parser.parse_args()
-    print(f"pie_ray {__version__}, numpy {np.__version__}, {platform.processor() or platform.machine()}")
+    print(machine("pie_ray", "numpy", "scipy"))
     print(f"at least {options.fewest} members, {STEP} at a time, interval {INTERVAL:g}, {options.orders} orders")
     with tempfile.TemporaryDirectory(prefix="pie_ray-adaptive-") as scratch:
         storages = [Storage(address) for address in options.results]

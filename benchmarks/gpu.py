@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from machine import machine
 from side_by_side import ProcessError, run_side_by_side
 
 TARGET = 0.94
@@ -216,12 +216,10 @@ def main() -> None:
     if not options.cifar10:
         parser.error("--cifar10: the folder of its Parquet files is needed")
     import torch
-    import torchvision
 
     is_there = options.device == "cpu" or torch.cuda.is_available()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    print(f"{platform.platform()}, {os.cpu_count()} cores, {gpu}, Python {platform.python_version()}", end=", ")
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+    print(f"{machine('torch', 'torchvision')}; {gpu}")
     print(f"\n{'':<40}{'s/member':>10}{'ratio':>8}{'top-1':>8}{'  94 %':>8}")
     base = None
     for name, jobs in contenders(options).items():

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,9 +26,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from machine import machine
 from training import HUGE_PAGES, PilImages
 
 BATCH_SIZE, SMALL_BATCH_SIZE = 500, 32
@@ -384,7 +383,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 
     from pie_ray.config import DigitsData, ParquetData
 
-    print(machine())
+    print(machine("torch", "torchvision"))
     for case in options.cases:
         benchmark(case, "cpu", options.rounds)
     if torch.cuda.is_available():
@@ -395,17 +394,6 @@ def main(arguments: Sequence[str] = ()) -> None:
     moved_labels("digits", DigitsData(kind="digits"), 10)
     if options.cifar10:
         moved_labels("CIFAR-10", ParquetData(kind="parquet", path=options.cifar10), options.epochs)
-
-
-def machine() -> str:
-    from importlib.metadata import version
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "processor")
-    return (
-        f"{processor}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from machine import machine
 from torch import Tensor, nn
 
 from pie_ray.config import Recipe
@@ -223,7 +222,7 @@ def main() -> None:
     # Workers find the sleeping network in the driver's working directory.
     os.chdir(Path(__file__).parent)
     sys.path.insert(0, os.getcwd())
-    print(versions())
+    print(machine("ray", "torch", "pyarrow"))
     print("\nnodes  s/member  members  wall s  own/nodes s  ratio  beyond s  start s  steady s", flush=True)
     for seconds in options.seconds:
         for num_nodes in options.nodes:
@@ -233,15 +232,6 @@ def main() -> None:
     print(f"{NUM_EXAMPLES:,} rows a member   M rows/s   ratio")
     for line in measure_writers(options.writer_members, options.rounds):
         print(line, flush=True)
-
-
-def versions() -> str:
-    import ray
-
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, ray {ray.__version__}, "
-        f"torch {torch.__version__}"
-    )
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from machine import machine
 from side_by_side import run_side_by_side
 
 PACKS = (1, 2, 4, 8, 16)
@@ -251,8 +251,7 @@ def main() -> None:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
-    print(f"torch {torch.__version__}, {device}")
+    print(f"{machine('torch')}; on {device}")
     for size in SIZES:
         if options.sizes in size.name:
             benchmark(size, options)

@@ -12,7 +12,6 @@ needs `pip install torchao` and g++.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import logging
 import statistics
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from machine import machine
 from torch import Tensor, nn
 
 from pie_ray.compress.quantization import quantize
@@ -128,8 +128,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
     libraries = ("torch",) if asked.no_peer else ("torch", "torchao")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in libraries]
-    print(f"{torch.backends.cpu.get_cpu_capability()}, threads: {asked.threads}, {', '.join(versions)}\n")
+    print(f"{machine(*libraries)}; {torch.backends.cpu.get_cpu_capability()}, threads: {asked.threads}\n")
     print("| images | network | ms a batch | times as fast as float32 | error | s to compile |")
     print("|---|---|---|---|---|---|")
     for size, (stem, batches) in CASES.items():

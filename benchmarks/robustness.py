@@ -18,10 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,13 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
+from watched import cpu_seconds, run_watched
 
 NUM_PROCESSES = 2
 SPARSITIES = (0.3, 0.5, 0.7, 0.9, 0.95, 0.1, 0.99)
 SCHEMES = ("float16", "static_int8")
 SUITE = "corruptions"
 MOST_CLASSES_WITH_LOGITS = 100
-SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -297,24 +294,9 @@ class Measurement:
 
 
 def measure(contender: str, folder: str) -> Measurement:
-    """Run it in a process of its own, looking at the memory of that one and its children."""
-    import psutil
-
-    command = [sys.executable, __file__, "--job", json.dumps([contender, folder])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    root, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        total = 0
-        try:
-            for each in [root, *root.children(recursive=True)]:
-                total += each.memory_info().rss
-        except psutil.NoSuchProcess:
-            pass
-        peak = max(peak, total)
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    assert process.returncode == 0 and process.stdout is not None, f"{contender} failed"
-    seconds, cpu_seconds, pies = json.loads(process.stdout.read())
-    return Measurement(seconds, cpu_seconds, peak / 2**20, pies)
+    """Run it in a process of its own."""
+    (seconds, used, pies), peak_mb = run_watched(__file__, [contender, folder], {"OMP_NUM_THREADS": "1"})
+    return Measurement(seconds, used, peak_mb, pies)
 
 
 def work(contender: str, folder: str) -> None:
@@ -326,12 +308,6 @@ def work(contender: str, folder: str) -> None:
     started, cpu_started = time.perf_counter(), cpu_seconds()
     pies = CONTENDERS[contender](folder)
     print(json.dumps([time.perf_counter() - started, cpu_seconds() - cpu_started, pies]))
-
-
-def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def analysis(size: Size) -> None:
@@ -373,7 +349,7 @@ def main() -> None:
         work(*json.loads(options.job))
         return
     if options.part != "inference":
-        print(machine())
+        print(machine("numpy", "scipy", "pyarrow", "pandas", "duckdb"))
         analysis(Size(options.members, options.variants, options.sets, options.examples))
     if options.part != "analysis":
         import inference_routes
@@ -381,18 +357,6 @@ def main() -> None:
         # The options here are of the analysis.
         del sys.argv[1:]
         inference_routes.main()
-
-
-def machine() -> str:
-    from importlib.metadata import version
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "processor")
-    names = ("numpy", "scipy", "pyarrow", "pandas", "duckdb")
-    return (
-        f"{processor}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in names)
-    )
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ is copied; it is put into bytes and written beside training, where that costs th
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import tempfile
 import time
 
 import numpy as np
 import torch
+from machine import machine
 from torch import nn
 
 from pie_ray.compress.pruning.masks import FixedMasks, prunable_weights
@@ -74,8 +74,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     device = choose_device()
-    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    print(f"{where}, torch {torch.__version__}, {torch.get_num_threads()} threads, Python {platform.python_version()}")
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{machine('torch')}; on {where}\n")
     print("| network | bytes | stands still, s | written in, s | of it processor, s | of 10 minutes |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,6 @@ import io
 import json
 import logging
 import os
-import platform
 import pstats
 import subprocess
 import sys
@@ -34,10 +33,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+from machine import machine
 from safetensors.numpy import save
 
 from pie_ray.config import CLEAN, Recipe
-from pie_ray.identity import MemberSpec, Plan
+from pie_ray.identity import MemberSpec, Pack, Plan
 from pie_ray.progress import ClusterUse
 from pie_ray.recipe import parse_recipe
 from pie_ray.records import MemberRecord
@@ -51,7 +51,6 @@ from pie_ray.store import (
 )
 
 if TYPE_CHECKING:
-    from pie_ray.cluster.agenda import Pack
     from pie_ray.cluster.trainable import Complete
 
 RECIPE = """
@@ -380,7 +379,7 @@ def main() -> None:
     if options.row:
         print(json.dumps(vars(measure(Asked(**json.loads(options.row))))))
         return
-    print(versions())
+    print(machine("ray", "pyarrow"))
     print(f"\n{HEADER}", flush=True)
     for workers, members in zip(options.workers, options.members, strict=True):
         for text in options.members_per_trial:
@@ -396,15 +395,6 @@ def main() -> None:
             )
             print(row(asked, measured(asked)), flush=True)
     print(LEGEND)
-
-
-def versions() -> str:
-    import ray
-
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {psutil.virtual_memory().total / 2**30:.0f} GiB, "
-        f"Python {platform.python_version()}, ray {ray.__version__}"
-    )
 
 
 if __name__ == "__main__":

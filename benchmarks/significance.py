@@ -10,13 +10,12 @@ does 40 permutations and is extrapolated to 10,000.
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import time
 from collections.abc import Callable
 
 import numpy as np
-import scipy
+from machine import machine
 
 from pie_ray import stats
 
@@ -97,7 +96,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=50_000)
     options = parser.parse_args()
     print(
-        f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}; "
+        f"{machine('numpy', 'scipy')}; "
         f"{options.examples:,} examples, {NUM_MEMBERS} + {NUM_MEMBERS} members, {NUM_PERMUTATIONS:,} permutations\n"
     )
     print(f"{'':42}{'classes':>8}{'s':>10}{'x ours':>10}")

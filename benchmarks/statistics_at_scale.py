@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import robustness
-from robustness import NUM_PROCESSES, SECONDS_BETWEEN_LOOKS, SUITE, Pies, Size
+from machine import machine
+from robustness import NUM_PROCESSES, SUITE, Pies, Size
+from watched import cpu_seconds, run_watched
 
 REFERENCE = "dense"
 COLUMNS = ["prediction", "label_rank"]
@@ -203,27 +202,11 @@ class Measurement:
 
 
 def measure(name: str, folder: str, size: Size) -> Measurement:
-    """Run it in a process of its own, looking at the memory of that one and its children."""
-    import psutil
-
+    """Run it in a process of its own."""
     num_sets = min(CONTENDERS[name].num_sets or size.num_sets, size.num_sets)
-    command = [sys.executable, __file__, "--job", json.dumps([name, folder, size.sets[:num_sets]])]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(NUM_PROCESSES)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    root, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        total = 0
-        try:
-            for each in [root, *root.children(recursive=True)]:
-                total += each.memory_info().rss
-        except psutil.NoSuchProcess:
-            pass
-        peak = max(peak, total)
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    if process.returncode != 0 or process.stdout is None:
-        sys.exit(f"{name} failed")
-    seconds, cpu_seconds, pies = json.loads(process.stdout.read())
-    return Measurement(seconds, cpu_seconds, peak / 2**20, pies, num_sets)
+    environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(NUM_PROCESSES)}
+    (seconds, used, pies), peak_mb = run_watched(__file__, [name, folder, size.sets[:num_sets]], environment)
+    return Measurement(seconds, used, peak_mb, pies, num_sets)
 
 
 def work(name: str, folder: str, sets: Sequence[str]) -> None:
@@ -233,12 +216,6 @@ def work(name: str, folder: str, sets: Sequence[str]) -> None:
     started, cpu_started = time.perf_counter(), cpu_seconds()
     pies = CONTENDERS[name].run(folder, sets)
     print(json.dumps([time.perf_counter() - started, cpu_seconds() - cpu_started, pies]))
-
-
-def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def benchmark(folder: str, size: Size, contenders: Sequence[str], num_rounds: int) -> None:
@@ -321,14 +298,15 @@ def main() -> None:
         work(*json.loads(options.job))
         return
     size = Size(options.members, options.variants, options.sets, options.examples, options.classes)
-    print(robustness.machine())
+    asked = [name for name in CONTENDERS if name not in options.without]
+    print(machine("numpy", "scipy", "pyarrow", *(name.lower() for name in asked if name not in (FLOOR, PART, OURS))))
     print(
         f"{size.num_predictions:,} predictions: {size.num_members} members x {size.num_variants} variants x "
         f"{size.num_sets} sets x {size.num_examples:,} examples, {size.num_classes:,} classes",
         flush=True,
     )
     with store(size, options.folder) as folder:
-        benchmark(folder, size, [name for name in CONTENDERS if name not in options.without], options.rounds)
+        benchmark(folder, size, asked, options.rounds)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 BATCH_SIZE = 128
 SIZE = 224
@@ -169,7 +170,7 @@ def main() -> None:
     if options.job:
         print(json.dumps(work(json.loads(options.job))))
         return
-    print_machine()
+    print(f"{machine('torch', 'torchvision', 'pillow')}; on a GPU: not measured")
     with tempfile.TemporaryDirectory() as scratch:
         cache, workers = str(Path(scratch, "cache")), options.workers
         ours = {"engine": "ours", "cache": cache}
@@ -205,17 +206,6 @@ def main() -> None:
             make_tree(options.cifar10, folder, num_images)
             peak = measure(**ours, data="tree", path=str(folder), workers=0)["megabytes"]
             print(f"| {num_images:,} | {num_images * 3 * SIZE**2 / 1e6:,.0f} | {peak:,.0f} |")
-
-
-def print_machine() -> None:
-    import PIL
-    import torch
-    import torchvision
-
-    print(
-        f"{platform.platform()}, {os.cpu_count()} processors, torch {torch.__version__}, torchvision "
-        f"{torchvision.__version__}, Pillow {PIL.__version__}; on a GPU: not measured"
-    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
 
 Ours: two members side by side, one thread each, images in memory, channels_last, bfloat16 where the processor has it;
 once as it is, once with torch.compile, and once by `training.preset: fast` for fewer epochs. The other: one member on
-all cores, a torchvision-style Dataset with PIL transforms behind a DataLoader (the better of 0 and 2 workers, probed
-first), float32. Network and images are the same, in memory for both before the clock starts; so are augmentation,
-epochs, optimizer and schedule, but for the fast recipe's, which has its own: hold its top-1 against the others'.
+all cores, a torchvision-style Dataset with PIL transforms behind a DataLoader of 0 and of 2 workers, float32; ratios
+are to the faster of the two in the same round. Network and images are the same, in memory for both before the clock
+starts; so are augmentation, epochs, optimizer and schedule, but for the fast recipe's, which has its own: hold its
+top-1 against the others'.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from machine import machine
 from side_by_side import run_side_by_side
 
 NUM_SIDE_BY_SIDE = 2
+PEER, NUM_WORKERS = "DataLoader + PIL, float32", (0, 2)
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """What `pie-ray` sets for its workers."""
 
@@ -218,13 +220,11 @@ def benchmark(data: str, path: str | None, options: argparse.Namespace) -> None:
         fields = {"num_train": options.num_train, "epochs": options.epochs, "seed": 0} | changes
         return Job(engine=engine, data=data, path=path, **fields)
 
-    probes = {n: measure([job("peer", num_train=2560, epochs=1, num_workers=n)])[0] for n in (0, 2)}
-    num_workers = max(probes, key=lambda n: probes[n])
     rows: dict[str, list[tuple[float, float]]] = {}
     for round_ in range(options.rounds):
         seeds = range(round_ * NUM_SIDE_BY_SIDE, (round_ + 1) * NUM_SIDE_BY_SIDE)
         contenders = {
-            f"DataLoader + PIL, float32, {num_workers} workers": [job("peer", seed=seeds[0], num_workers=num_workers)],
+            **{f"{PEER}, {number} workers": [job("peer", seed=seeds[0], num_workers=number)] for number in NUM_WORKERS},
             "pie_ray, 2 members side by side": [job("ours", seed=seed) for seed in seeds],
             "pie_ray, the same with compile": [job("ours", seed=seed, compile=True) for seed in seeds],
             f"pie_ray, preset fast, {options.fast_epochs} epoch(s)": [
@@ -234,11 +234,12 @@ def benchmark(data: str, path: str | None, options: argparse.Namespace) -> None:
         for name, jobs in contenders.items():
             rows.setdefault(name, []).append(measure(jobs))
             print(f"  {data} round {round_ + 1}: {name}: {rows[name][-1][0]:.1f} members/h", file=sys.stderr)
-    peer = next(iter(rows.values()))
+    peers = [measured for name, measured in rows.items() if name.startswith(PEER)]
+    fastest = [max(speed for speed, _ in each) for each in zip(*peers, strict=True)]
     print(f"\n{data}: {options.num_train:,} images, {options.epochs} epochs, {options.rounds} rounds, medians")
     print(f"{'':<42}{'members/h':>10}{'ratio':>8}{'top-1':>8}")
     for name, measured in rows.items():
-        ratios = [mine[0] / theirs[0] for mine, theirs in zip(measured, peer, strict=True)]
+        ratios = [mine / theirs for (mine, _), theirs in zip(measured, fastest, strict=True)]
         speed, top1 = (statistics.median(values) for values in zip(*measured, strict=True))
         print(f"{name:<42}{speed:>10.1f}{statistics.median(ratios):>8.2f}{top1:>8.4f}")
 
@@ -255,11 +256,7 @@ def main() -> None:
     if options.job:
         work(Job(**json.loads(options.job)))
         return
-    import torch
-    import torchvision
-
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}", end=", ")
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+    print(machine("torch", "torchvision"))
     benchmark("fashion_mnist", None, options)
     if options.cifar10:
         benchmark("cifar10", options.cifar10, options)

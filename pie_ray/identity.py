@@ -62,6 +62,10 @@ class MemberSpec:
         return int(_hash({"member_id": self.member_id, "of": what}), 16) % 2**63
 
 
+Pack = tuple[MemberSpec, ...]
+"""Members that are completed together, in one step of a trial; most have one."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every member of a sweep, parents before their children."""

@@ -17,13 +17,12 @@ from .compress.fit import num_steps
 from .compress.pruning.gradual import GradualMasks, MasksSideBySide, gradual_masks
 from .config import Training
 from .errors import CompressionError, NonFiniteLossError
-from .identity import MemberSpec
+from .identity import MemberSpec, Pack
 from .making import MemberFit, initial_network, trained_checkpoint
 from .training import PackedBatches, PackedLoss, PackedNetwork, TrainingResult, can_pack, train
 from .variants import GradualPruning
 from .workplace import Workplace
 
-Pack = tuple[MemberSpec, ...]
 Made = dict[str, tuple[nn.Module, Checkpoint]]
 """Networks and their checkpoints by member id."""
 

@@ -6,10 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import NamedTuple, final
 
-from ..identity import MemberSpec
-
-Pack = tuple[MemberSpec, ...]
-"""Members that are completed together, in one step of a trial; most have one."""
+from ..identity import MemberSpec, Pack
 
 NUM_TRIALS_OF_THE_REST = 1000
 """A trial takes this share of the members that nobody has taken yet, so that the last ones are evenly spread."""

@@ -8,10 +8,10 @@ import torch
 
 from ..config import Recipe
 from ..data import load_splits_of_sweep
+from ..identity import Pack
 from ..member import run_member, run_members
 from ..store import Sink, Storage, read_manifest
 from ..workplace import Workplace
-from .agenda import Pack
 from .sink import WriterLostError
 from .teams import ActorHelpers
 from .trainable import HOPELESS, Complete, Results

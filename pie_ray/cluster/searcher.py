@@ -9,7 +9,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from .agenda import Agenda, Pack
+from ..identity import Pack
+from .agenda import Agenda
 
 
 def trial_config(packs: Sequence[Pack]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from ray.tune import Callback, Stopper
 from ..compress.multiply_adds import multiply_adds
 from ..config import Recipe
 from ..errors import PieRayError
-from ..identity import MemberSpec, Plan
+from ..identity import MemberSpec, Pack, Plan
 from ..models import build_network
 from ..packing import pack_size, packs_of
 from ..progress import Observer
 from ..records import MemberRecord
 from ..store import Storage, read_manifest
-from .agenda import Agenda, Pack
+from .agenda import Agenda
 from .capacity import UseNotice, WaitNotice, num_slots
 from .completing import open_bench
 from .searcher import InOrder, PlanSearcher

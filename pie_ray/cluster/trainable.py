@@ -15,10 +15,9 @@ from ray import tune
 
 from ..config import Recipe
 from ..errors import CompressionError, DataError, ModelError, NonFiniteLossError, PieRayError, StorageError
-from ..identity import make_plan
+from ..identity import Pack, make_plan
 from ..records import MemberRecord
 from ..store import Sink, Storage, complete_record, read_manifest
-from .agenda import Pack
 from .sink import ActorSink
 
 HOPELESS = (NonFiniteLossError, CompressionError, DataError, ModelError)

@@ -1,7 +1,7 @@
 """From stored predictions to a table of PIEs: ours against DuckDB, polars and pandas on the same files, in one run.
 
     pip install duckdb polars
-    python benchmarks/statistics.py
+    python benchmarks/pies.py
 
 Populations of 30 members, a reference and seven variants, are made up and written as a sweep writes them: one Parquet
 file a member. Everybody makes one table of the examples whose mode moved, with both modes, and writes it as Parquet;
@@ -15,14 +15,9 @@ predictions.
 from __future__ import annotations
 
 import argparse
-import importlib.machinery
-import importlib.util
 import json
-import os
-import platform
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 RECIPE = """
 name: statistics
@@ -424,37 +421,12 @@ def main() -> None:
     if options.job:
         print(json.dumps(asdict(work(Job(**json.loads(options.job))))))
         return
-    print(versions())
+    print(machine("numpy", "pyarrow", "duckdb", "polars", "pandas"))
     contenders = [name for name in CONTENDERS if name not in options.without]
     for name in options.cases:
         case = CASES[name]
         benchmark(name, Case(case.num_examples, case.num_classes, options.rounds or case.num_rounds), contenders)
 
 
-def versions() -> str:
-    from importlib.metadata import version
-
-    names = ("numpy", "pyarrow", "duckdb", "polars", "pandas")
-    return (
-        f"{processor()}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in names)
-    )
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "processor")
-
-
-def hand_out_the_standard_library() -> None:
-    """A script's folder comes first on the path: there, `import statistics` finds this file in Python's own's stead."""
-    spec = importlib.machinery.PathFinder.find_spec(__name__, [sysconfig.get_path("stdlib")])
-    assert spec is not None and spec.loader is not None
-    sys.modules[__name__] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[__name__])
-
-
 if __name__ == "__main__":
     main()
-elif __name__ == "statistics":
-    hand_out_the_standard_library()
