@@ -29,7 +29,8 @@ from functools import cache
 from typing import Any
 
 from machine import machine
-from training import HUGE_PAGES, PilImages
+from side_by_side import HUGE_PAGES
+from training import PilImages
 
 BATCH_SIZE, SMALL_BATCH_SIZE = 500, 32
 STATISTICS = ((0.5,), (0.25,))

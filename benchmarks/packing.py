@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any
 
 from machine import machine
-from side_by_side import run_side_by_side
+from side_by_side import HUGE_PAGES, run_side_by_side
 
 PACKS = (1, 2, 4, 8, 16)
 
@@ -191,7 +191,7 @@ def predicted(network: Any, splits: Any, device: Any) -> Any:
 
 def measure(jobs: list[Job]) -> tuple[float, float, dict[int, list[int]], list[float]]:
     """Start the jobs together; members an hour, processor seconds a member, labels by seed, accuracies."""
-    results = run_side_by_side(__file__, jobs)
+    results = run_side_by_side(__file__, jobs, HUGE_PAGES)
     num_members = sum(len(job.seeds) for job in jobs)
     labels = {int(seed): row for result in results for seed, row in result["labels"].items()}
     return (

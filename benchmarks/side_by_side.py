@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""What `pie-ray` sets for its workers."""
+
 
 class ProcessError(Exception):
     """One of the processes failed."""
