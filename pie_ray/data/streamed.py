@@ -63,12 +63,14 @@ class StreamedImages:
         return (1 if self.image_format.mode == "L" else 3), size, size
 
     def read(self, rows: Int64Array, box_of: BoxOf | None = None) -> torch.Tensor:
-        """uint8 [rows, channels, size, size] of these images, in as many threads as torch has in this process.
+        """uint8 [rows, channels, size, size] of these images, channels_last, in as many threads as torch has here.
 
         With `box_of` a part of each is cut and resized, else the shorter side is resized and the centre cropped. Raises
         DataError for an image that cannot be read (with file and row), and OSError for a disk or network that fails.
         """
-        pixels = np.empty((len(rows), *self.image_shape), dtype=np.uint8)
+        channels, height, width = self.image_shape
+        # As an image is decoded and as training takes it: in another order each pixel would be moved twice.
+        pixels = np.empty((len(rows), height, width, channels), dtype=np.uint8).transpose(0, 3, 1, 2)
         published = self.rows[rows]
         order = np.argsort(published, kind="stable")
 
@@ -150,7 +152,7 @@ def measure(images: StreamedImages, split: PublishedSplit) -> Measured:
         rows = measured_rows(images)
         for start in range(0, len(rows), _CHUNK):
             chunk = images.read(rows[start : start + _CHUNK])
-            digest.update(chunk.numpy().data)
+            digest.update(np.ascontiguousarray(chunk.numpy()).data)
             yield chunk
 
     mean, std = statistics_of(pixels())

@@ -226,7 +226,9 @@ class Normalise:
         self.shift = (-mean / std).view(1, -1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, images.contiguous(memory_format=torch.channels_last).float(), self.scale)
+        # A copy, whatever the type: it is overwritten.
+        pixels = images.contiguous(memory_format=torch.channels_last).to(torch.float32, copy=True)
+        return torch.addcmul(self.shift, pixels, self.scale, out=pixels)
 
 
 def own_part(batch_size: int, share: Share) -> slice:

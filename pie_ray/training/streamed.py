@@ -178,7 +178,7 @@ class StreamedBatches(AbstractBatches):
                 found = next(decoded)
                 if isinstance(found, Exception):
                     raise found
-                pixels[torch.from_numpy(task.targets)] = found
+                pixels.numpy()[task.targets] = found.numpy()
             yield pixels
 
     def _window_tasks(self, plan: StreamPlan, window: int, places: Int64Array) -> list[Task]:
@@ -227,7 +227,10 @@ class StreamedBatches(AbstractBatches):
     def _room(self, num_images: int) -> Tensor:
         # From pinned memory a GPU copies while it computes.
         return torch.empty(
-            (num_images, *self.pixels.image_shape), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
+            (num_images, *self.pixels.image_shape),
+            dtype=torch.uint8,
+            memory_format=torch.channels_last,
+            pin_memory=self.device.type == "cuda",
         )
 
 
