@@ -26,7 +26,7 @@ from .workplace import Workplace
 Made = dict[str, tuple[nn.Module, Checkpoint]]
 """Networks and their checkpoints by member id."""
 
-SIZES_BY_WORK = ((3e7, 16), (1e8, 4))
+SIZES_BY_WORK = ((1e8, 16), (4e8, 8))
 """Of `auto` on the CPU: up to so many multiply-adds a step, so many members; measured in docs/packing.md."""
 SIZES_BY_WORK_ON_CUDA = ((1e9, 16), (1e10, 4))
 """An estimate, not measured: where computing a step takes about as long as starting its operations."""
