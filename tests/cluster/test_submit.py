@@ -37,8 +37,8 @@ class Commands:
     def line(self, name: str, *arguments: str) -> list[str]:
         return ["python", "-m", "pie_ray", name, *arguments, "--address", self.head.job_address]
 
-    def write(self, name: str, text: str) -> str:
-        path = self.folder / f"{name}.yaml"
+    def write(self, name: str, text: str, folder: Path | None = None) -> str:
+        path = (folder or self.folder) / f"{name}.yaml"
         path.write_text(text.replace("name: tiny", f"name: {name}"))
         return str(path)
 
@@ -85,7 +85,8 @@ class Held:
         text = text.replace(
             "{kind: small_resnet, width: 4}", f"{{kind: custom, factory: 'held_network:make', arguments: {arguments}}}"
         )
-        recipe = pie_ray.write(name, text.replace("execution: {", "execution: {max_concurrent: 1, "))
+        # Of its own folder: another sweep may have the same name.
+        recipe = pie_ray.write(name, text.replace("execution: {", "execution: {max_concurrent: 1, "), storage)
         self.options = [recipe, "--storage", str(storage), "--working-dir", str(modules)]
 
     def wait_for_the_first(self) -> None:
