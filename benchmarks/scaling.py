@@ -1,7 +1,7 @@
 """What scheduling costs as workers and members grow: sweeps of members that sleep, on one machine.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --workers 128 --members 10000 --seconds 8 --pending 144 --members-per-trial auto
+    python benchmarks/scaling.py --workers 128 --members 10000 --seconds 8 --members-per-trial auto --writers 2
 
 Everything is the real thing but the member: `run_sweep` with its agenda, searcher, trial class, writer actors,
 observers and progress file, then the real analysis. A member sleeps (exponentially distributed, from its own seed),
